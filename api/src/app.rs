@@ -1,0 +1,101 @@
+//! What every handler may use.
+
+use std::sync::Arc;
+
+use domain::{address::Guard, chance::Chance, clock::Clock, event::NewEvent, sealed::SealingKeys};
+use jobs::{batch::Batcher, event::Published, store::Store};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::{auth::Sessions, rate::Limiter};
+
+/// The API's tools. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The database and its bell.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// Chance.
+    pub chance: Chance,
+    /// Refuses targets inside private networks.
+    pub guard: Guard,
+    /// Seals secrets.
+    pub sealing: Arc<SealingKeys>,
+    /// Verifies sessions.
+    pub sessions: Sessions,
+    /// Limits requests per key.
+    pub limiter: Arc<Limiter>,
+    /// Publishes events, many callers to a transaction.
+    pub intake: Batcher<(Vec<NewEvent>, Option<String>), Vec<Published>>,
+    /// Renders the metrics.
+    pub metrics: Option<PrometheusHandle>,
+    /// What the operator set.
+    pub settings: Arc<Settings>,
+}
+
+/// What the operator set, as far as the API needs it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where this installation is reached, without a trailing slash.
+    pub public_url: String,
+    /// Whether endpoints may be plain http (development).
+    pub allow_http_targets: bool,
+    /// Requests per second and key.
+    pub rate_per_second: u32,
+    /// Requests that a key may make at once.
+    pub rate_burst: u32,
+}
+
+impl App {
+    /// The tools of an API over `store`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        chance: Chance,
+        guard: Guard,
+        sealing: SealingKeys,
+        sessions: Sessions,
+        metrics: Option<PrometheusHandle>,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            intake: crate::intake::batcher(store.clone(), clock.clone(), chance.clone()),
+            limiter: Arc::new(Limiter::new(settings.rate_per_second, settings.rate_burst)),
+            store,
+            clock,
+            chance,
+            guard,
+            sealing: Arc::new(sealing),
+            sessions,
+            metrics,
+            settings: Arc::new(settings),
+        }
+    }
+}
+
+impl App {
+    /// An app that only lends its types to the OpenAPI document: its database is never asked.
+    pub(crate) fn for_document() -> Self {
+        let chance = Chance::seeded(0);
+        let nowhere = sqlx::postgres::PgConnectOptions::new_without_pgpass();
+        let settings =
+            Settings { public_url: String::new(), allow_http_targets: false, rate_per_second: 1, rate_burst: 1 };
+        Self::new(
+            Store::new(sqlx::postgres::PgPoolOptions::new().connect_lazy_with(nowhere)),
+            Clock::fixed(chrono::DateTime::UNIX_EPOCH),
+            chance.clone(),
+            Guard::new(domain::address::Policy::default(), Arc::new(domain::address::SystemResolver)),
+            SealingKeys::parse(&SealingKeys::generate(&chance)).expect("a generated key is a key"),
+            Sessions::new(None, None, vec![]),
+            None,
+            settings,
+        )
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,407 @@
+//! iloveQR's webhooks: `/api/v1/organizations/{orgId}/webhooks`, opened by an `ilqr_` key; camelCase.
+
+use domain::{
+    caller::Caller,
+    delivery::{self, Delivery, Filter},
+    dialect::DialectName,
+    endpoint::{self, Endpoint},
+    id::OrgId,
+};
+use poem::Request;
+use poem_openapi::{
+    ApiResponse, Enum, Object, OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+};
+use serde::Deserialize;
+
+use crate::{
+    app::App,
+    auth::{Auth, IloveqrKey},
+    failure::Failure,
+    idempotency::{Begun, Created, begin},
+    inkode::DeliveryState,
+    input::Input,
+    page,
+    server::{Tag, request_id},
+    surface::{Failed, Iloveqr},
+    timestamp::Timestamp,
+    webhook::{self, Draft, Names, Patch},
+};
+
+const NAMES: Names = Names { events: "events", name: "name" };
+const DIALECT: DialectName = DialectName::Iloveqr;
+
+/// A new webhook.
+#[derive(Debug, Object, Deserialize)]
+#[oai(example)]
+struct IloveqrWebhookInput {
+    /// Where it is: https, no private address.
+    #[oai(validator(max_length = 2000))]
+    url: String,
+    /// What it subscribes to.
+    #[oai(validator(min_items = 1, unique_items))]
+    events: Vec<String>,
+    /// Your own signing secret: 8 to 255 printable ASCII characters.
+    #[oai(validator(min_length = 8, max_length = 255))]
+    secret: String,
+}
+
+impl poem_openapi::types::Example for IloveqrWebhookInput {
+    fn example() -> Self {
+        Self {
+            url: "https://hooks.example.com/iloveqr".into(),
+            events: vec!["qr.scanned".into(), "qr.created".into()],
+            secret: "a-secret-of-your-own".into(),
+        }
+    }
+}
+
+/// A webhook's settings anew; what is not given stays.
+#[derive(Debug, Object, Deserialize)]
+struct IloveqrWebhookUpdate {
+    /// Where it is.
+    #[oai(validator(max_length = 2000))]
+    url: Option<String>,
+    /// What it subscribes to.
+    #[oai(validator(min_items = 1, unique_items))]
+    events: Option<Vec<String>>,
+    /// A new signing secret.
+    #[oai(validator(min_length = 8, max_length = 255))]
+    secret: Option<String>,
+    /// Switched on.
+    enabled: Option<bool>,
+}
+
+/// How a webhook does.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "lowercase")]
+enum IloveqrStatus {
+    /// It takes deliveries.
+    Active,
+    /// It fails; its owner was told.
+    Degraded,
+    /// Switched off, by its owner or after too many failures.
+    Disabled,
+}
+
+/// A webhook.
+#[derive(Debug, Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+struct IloveqrWebhook {
+    /// Its id.
+    id: String,
+    /// The organisation.
+    organization_id: String,
+    /// Where it is.
+    url: String,
+    /// What it subscribes to.
+    events: Vec<String>,
+    /// Your switch.
+    enabled: bool,
+    /// How it does.
+    status: IloveqrStatus,
+    /// The last request.
+    last_delivery_at: Option<Timestamp>,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When its settings last changed.
+    updated_at: Timestamp,
+}
+
+impl From<Endpoint> for IloveqrWebhook {
+    fn from(endpoint: Endpoint) -> Self {
+        let status = match endpoint.health {
+            _ if !endpoint.takes_deliveries() => IloveqrStatus::Disabled,
+            domain::dialect::Health::Degraded => IloveqrStatus::Degraded,
+            _ => IloveqrStatus::Active,
+        };
+        Self {
+            id: endpoint.public_id(),
+            organization_id: endpoint.org_id.to_string(),
+            events: webhook::subscriptions(&endpoint),
+            url: endpoint.url,
+            enabled: endpoint.enabled,
+            status,
+            last_delivery_at: endpoint.last_delivery_at.map(Into::into),
+            created_at: endpoint.created_at.into(),
+            updated_at: endpoint.updated_at.into(),
+        }
+    }
+}
+
+/// A page of webhooks, newest first.
+#[derive(Debug, Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+struct IloveqrWebhookPage {
+    /// The webhooks.
+    data: Vec<IloveqrWebhook>,
+    /// The `cursor` of the next page; absent on the last.
+    next_cursor: Option<String>,
+}
+
+/// A delivery, as the log shows it.
+#[derive(Debug, Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+struct IloveqrLogEntry {
+    /// The delivery.
+    id: String,
+    /// The event it carries.
+    event_id: String,
+    /// The event's type.
+    event: String,
+    /// Where it stands.
+    status: DeliveryState,
+    /// Why.
+    message: String,
+    /// Requests made.
+    attempts: i32,
+    /// When the next attempt is due.
+    next_attempt_at: Option<Timestamp>,
+    /// When it was made.
+    created_at: Timestamp,
+}
+
+impl From<Delivery> for IloveqrLogEntry {
+    fn from(row: Delivery) -> Self {
+        Self {
+            id: row.id.to_string(),
+            event_id: row.event_id.to_string(),
+            event: row.event_type,
+            status: row.state.into(),
+            message: row.reason,
+            attempts: row.attempts,
+            next_attempt_at: row.next_attempt_at.map(Into::into),
+            created_at: row.created_at.into(),
+        }
+    }
+}
+
+/// A page of the log, newest first.
+#[derive(Debug, Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+struct IloveqrLogPage {
+    /// The deliveries.
+    data: Vec<IloveqrLogEntry>,
+    /// The `cursor` of the next page; absent on the last.
+    next_cursor: Option<String>,
+}
+
+/// What a test sends.
+#[derive(Debug, Object, Deserialize)]
+struct IloveqrTestInput {
+    /// The event type; the first that the webhook subscribes to if not given.
+    event: Option<String>,
+}
+
+/// A test under way.
+#[derive(Debug, Object)]
+#[oai(rename_all = "camelCase")]
+struct IloveqrTest {
+    /// The event that was made for it.
+    event_id: String,
+    /// Its delivery, as the log shows it.
+    delivery_id: String,
+}
+
+/// The answer to a test.
+#[derive(Debug, ApiResponse)]
+enum TestAccepted {
+    /// On its way.
+    #[oai(status = 202)]
+    Accepted(Json<IloveqrTest>),
+}
+
+/// The answer to a deletion.
+#[derive(Debug, ApiResponse)]
+enum Deleted {
+    /// Gone.
+    #[oai(status = 204)]
+    Gone,
+}
+
+/// iloveQR's routes.
+#[derive(Debug)]
+pub struct IloveqrApi(pub App);
+
+#[OpenApi(tag = "Tag::Iloveqr")]
+impl IloveqrApi {
+    /// List iloveQR webhooks
+    #[oai(path = "/api/v1/organizations/:org_id/webhooks", method = "get", operation_id = "listIloveqrWebhooks")]
+    async fn list(
+        &self,
+        auth: Auth<IloveqrKey>,
+        /// The organisation, the key's own.
+        org_id: Path<String>,
+        /// The size of the page, 25 if not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<i64>>,
+        /// The `nextCursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<Json<IloveqrWebhookPage>, Failed<Iloveqr>> {
+        check_org(&auth.0, &org_id.0)?;
+        webhook::authorise_read(&auth.0)?;
+        let limit = page::limit(limit.0)?;
+        let before = cursor.0.as_deref().map(endpoint::read_id).transpose();
+        let before = before.map_err(|_| Failure::field("cursor", "must be the nextCursor of a page before"))?;
+        let mut conn = self.0.store.pool().acquire().await?;
+        let rows = endpoint::list(&mut conn, auth.0.org_id, Some(DIALECT), before, limit + 1).await?;
+        let (rows, more) = page::split(rows, limit);
+        let next_cursor = rows.last().filter(|_| more).map(Endpoint::public_id);
+        Ok(Json(IloveqrWebhookPage { data: rows.into_iter().map(Into::into).collect(), next_cursor }))
+    }
+
+    /// Register an iloveQR webhook
+    #[oai(path = "/api/v1/organizations/:org_id/webhooks", method = "post", operation_id = "createIloveqrWebhook")]
+    async fn create(
+        &self,
+        auth: Auth<IloveqrKey>,
+        /// The organisation, the key's own.
+        org_id: Path<String>,
+        /// Makes a repeated request safe: the same key within a day gets the same answer.
+        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255))]
+        key: Header<Option<String>>,
+        input: Input<IloveqrWebhookInput>,
+    ) -> Result<Created<IloveqrWebhook>, Failed<Iloveqr>> {
+        let (app, caller) = (&self.0, &auth.0);
+        check_org(caller, &org_id.0)?;
+        let IloveqrWebhookInput { url, events, secret } = input.value;
+        let draft = Draft { url, events: Some(events), name: String::new(), enabled: true, secret: Some(secret) };
+        let checked = webhook::check(app, caller, DIALECT, draft, NAMES).await?;
+        let mut creation = match begin(app, caller, "createIloveqrWebhook", key.0.as_deref(), &input.hash).await? {
+            Begun::Before(answer) => return Ok(answer),
+            Begun::Fresh(creation) => creation,
+        };
+        let (endpoint, _) = webhook::create(app, caller, &checked, &mut creation.tx).await?;
+        Ok(creation.finish(&endpoint.into()).await?)
+    }
+
+    /// Get an iloveQR webhook
+    #[oai(
+        path = "/api/v1/organizations/:org_id/webhooks/:webhook_id",
+        method = "get",
+        operation_id = "getIloveqrWebhook"
+    )]
+    async fn get(
+        &self,
+        auth: Auth<IloveqrKey>,
+        /// The organisation, the key's own.
+        org_id: Path<String>,
+        /// The webhook.
+        webhook_id: Path<String>,
+    ) -> Result<Json<IloveqrWebhook>, Failed<Iloveqr>> {
+        webhook::authorise_read(&auth.0)?;
+        Ok(Json(self.find(&auth.0, &org_id.0, &webhook_id.0).await?.into()))
+    }
+
+    /// Update an iloveQR webhook
+    #[oai(
+        path = "/api/v1/organizations/:org_id/webhooks/:webhook_id",
+        method = "put",
+        operation_id = "updateIloveqrWebhook"
+    )]
+    async fn update(
+        &self,
+        auth: Auth<IloveqrKey>,
+        /// The organisation, the key's own.
+        org_id: Path<String>,
+        /// The webhook.
+        webhook_id: Path<String>,
+        input: Input<IloveqrWebhookUpdate>,
+    ) -> Result<Json<IloveqrWebhook>, Failed<Iloveqr>> {
+        let IloveqrWebhookUpdate { url, events, secret, enabled } = input.value;
+        let endpoint = self.find(&auth.0, &org_id.0, &webhook_id.0).await?;
+        let patch = Patch { url, events, name: None, enabled, secret };
+        Ok(Json(webhook::update(&self.0, &auth.0, endpoint, patch, NAMES).await?.into()))
+    }
+
+    /// Delete an iloveQR webhook
+    #[oai(
+        path = "/api/v1/organizations/:org_id/webhooks/:webhook_id",
+        method = "delete",
+        operation_id = "deleteIloveqrWebhook"
+    )]
+    async fn delete(
+        &self,
+        auth: Auth<IloveqrKey>,
+        /// The organisation, the key's own.
+        org_id: Path<String>,
+        /// The webhook.
+        webhook_id: Path<String>,
+    ) -> Result<Deleted, Failed<Iloveqr>> {
+        let endpoint = self.find(&auth.0, &org_id.0, &webhook_id.0).await?;
+        webhook::delete(&self.0, &auth.0, &endpoint).await?;
+        Ok(Deleted::Gone)
+    }
+
+    /// Test an iloveQR webhook
+    #[oai(
+        path = "/api/v1/organizations/:org_id/webhooks/:webhook_id/test",
+        method = "post",
+        operation_id = "testIloveqrWebhook"
+    )]
+    async fn test(
+        &self,
+        auth: Auth<IloveqrKey>,
+        /// The organisation, the key's own.
+        org_id: Path<String>,
+        /// The webhook.
+        webhook_id: Path<String>,
+        input: Input<IloveqrTestInput>,
+        request: &Request,
+    ) -> Result<TestAccepted, Failed<Iloveqr>> {
+        let endpoint = self.find(&auth.0, &org_id.0, &webhook_id.0).await?;
+        let id = request_id(request);
+        let (event, delivery) =
+            webhook::test(&self.0, &auth.0, &endpoint, input.value.event, "event", id.as_deref()).await?;
+        let test = IloveqrTest { event_id: event.to_string(), delivery_id: delivery.to_string() };
+        Ok(TestAccepted::Accepted(Json(test)))
+    }
+
+    /// List the log of an iloveQR webhook
+    #[oai(
+        path = "/api/v1/organizations/:org_id/webhooks/:webhook_id/logs",
+        method = "get",
+        operation_id = "listIloveqrWebhookLogs"
+    )]
+    async fn logs(
+        &self,
+        auth: Auth<IloveqrKey>,
+        /// The organisation, the key's own.
+        org_id: Path<String>,
+        /// The webhook.
+        webhook_id: Path<String>,
+        /// The size of the page, 25 if not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<i64>>,
+        /// The `nextCursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<Json<IloveqrLogPage>, Failed<Iloveqr>> {
+        webhook::authorise_read(&auth.0)?;
+        let limit = page::limit(limit.0)?;
+        let filter = Filter { before: page::cursor(cursor.0.as_deref())?, ..Filter::default() };
+        let endpoint = self.find(&auth.0, &org_id.0, &webhook_id.0).await?;
+        let mut conn = self.0.store.pool().acquire().await?;
+        let rows = delivery::list(&mut conn, auth.0.org_id, endpoint.id, &filter, limit + 1).await?;
+        let (rows, more) = page::split(rows, limit);
+        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string());
+        Ok(Json(IloveqrLogPage { data: rows.into_iter().map(Into::into).collect(), next_cursor }))
+    }
+}
+
+impl IloveqrApi {
+    async fn find(&self, caller: &Caller, org_id: &str, id: &str) -> Result<Endpoint, Failure> {
+        check_org(caller, org_id)?;
+        let id = endpoint::read_id(id).map_err(|_| webhook::no_endpoint())?;
+        let mut conn = self.0.store.pool().acquire().await?;
+        endpoint::find(&mut conn, caller.org_id, id, Some(DIALECT)).await?.ok_or_else(webhook::no_endpoint)
+    }
+}
+
+/// Another organisation's address holds nothing, as far as this caller can tell.
+fn check_org(caller: &Caller, org_id: &str) -> Result<(), Failure> {
+    if org_id.parse() == Ok::<OrgId, domain::id::InvalidId>(caller.org_id) {
+        return Ok(());
+    }
+    Err(Failure::not_found("organization of this API key"))
+}

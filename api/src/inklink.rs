@@ -1,0 +1,283 @@
+//! InkLink's webhooks: `/api/v1/webhook/endpoints`, opened by a `secret_live_` key; snake case, and its own error body.
+
+use domain::{
+    caller::Caller,
+    dialect::DialectName,
+    endpoint::{self, Endpoint},
+};
+use poem_openapi::{
+    ApiResponse, Enum, Object, OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+};
+use serde::Deserialize;
+
+use crate::{
+    app::App,
+    auth::{Auth, InklinkKey},
+    failure::Failure,
+    idempotency::{Begun, Created, begin},
+    input::Input,
+    page,
+    server::Tag,
+    surface::{Failed, Inklink},
+    timestamp::Timestamp,
+    webhook::{self, Draft, Names, Patch},
+};
+
+const NAMES: Names = Names { events: "event_types", name: "name" };
+const DIALECT: DialectName = DialectName::Inklink;
+
+/// A new endpoint.
+#[derive(Debug, Object, Deserialize)]
+#[oai(example)]
+struct InklinkEndpointInput {
+    /// Where it is: https, no private address.
+    #[oai(validator(max_length = 2000))]
+    url: String,
+    /// What you call it, at most 120 characters.
+    #[oai(validator(max_length = 120))]
+    name: Option<String>,
+    /// Switched on; `true` if not given.
+    enabled: Option<bool>,
+    /// What it subscribes to; all ten types if not given.
+    #[oai(validator(min_items = 1, unique_items))]
+    event_types: Option<Vec<String>>,
+}
+
+impl poem_openapi::types::Example for InklinkEndpointInput {
+    fn example() -> Self {
+        Self {
+            url: "https://hooks.example.com/inklink".into(),
+            name: Some("Onboarding".into()),
+            enabled: Some(true),
+            event_types: Some(vec!["kyc.result.approved".into(), "kyc.result.rejected".into()]),
+        }
+    }
+}
+
+/// What changes in an endpoint; what is not given stays.
+#[derive(Debug, Object, Deserialize)]
+struct InklinkEndpointPatch {
+    /// Where it is.
+    #[oai(validator(max_length = 2000))]
+    url: Option<String>,
+    /// What you call it.
+    #[oai(validator(max_length = 120))]
+    name: Option<String>,
+    /// Switched on.
+    enabled: Option<bool>,
+    /// What it subscribes to.
+    #[oai(validator(min_items = 1, unique_items))]
+    event_types: Option<Vec<String>>,
+}
+
+/// How an endpoint does.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "lowercase")]
+enum InklinkStatus {
+    /// It answers.
+    Active,
+    /// It fails; its owner was told.
+    Degraded,
+    /// It failed for too long: deliveries are held.
+    Disabled,
+}
+
+/// An endpoint.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct InklinkEndpoint {
+    /// Its id, `wh_end_…`.
+    id: String,
+    /// Where it is.
+    url: String,
+    /// What you call it.
+    name: String,
+    /// Your switch.
+    enabled: bool,
+    /// What it subscribes to.
+    event_types: Vec<String>,
+    /// What its answers say of it.
+    status: InklinkStatus,
+    /// The signing secret, `whsec_…`: in the answer that made it, and never again.
+    secret: Option<String>,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When its settings last changed.
+    updated_at: Timestamp,
+}
+
+impl InklinkEndpoint {
+    fn new(endpoint: Endpoint, secret: Option<String>) -> Self {
+        Self {
+            id: endpoint.public_id(),
+            event_types: webhook::subscriptions(&endpoint),
+            url: endpoint.url,
+            name: endpoint.name,
+            enabled: endpoint.enabled,
+            status: match endpoint.health {
+                domain::dialect::Health::Active => InklinkStatus::Active,
+                domain::dialect::Health::Degraded => InklinkStatus::Degraded,
+                domain::dialect::Health::Disabled => InklinkStatus::Disabled,
+            },
+            secret,
+            created_at: endpoint.created_at.into(),
+            updated_at: endpoint.updated_at.into(),
+        }
+    }
+}
+
+/// A page of endpoints, newest first.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct InklinkEndpointPage {
+    /// The endpoints.
+    data: Vec<InklinkEndpoint>,
+    /// The first id of the page; absent where it is empty.
+    first_id: Option<String>,
+    /// The last id of the page, the `after_id` of the next one; absent where it is empty.
+    last_id: Option<String>,
+    /// Whether a page follows.
+    has_more: bool,
+}
+
+/// The answer to a deletion.
+#[derive(Debug, ApiResponse)]
+enum Deleted {
+    /// Gone.
+    #[oai(status = 204)]
+    Gone,
+}
+
+/// InkLink's routes.
+#[derive(Debug)]
+pub struct InklinkApi(pub App);
+
+#[OpenApi(tag = "Tag::Inklink")]
+impl InklinkApi {
+    /// List InkLink endpoints
+    #[oai(path = "/api/v1/webhook/endpoints", method = "get", operation_id = "listInklinkEndpoints")]
+    async fn list(
+        &self,
+        auth: Auth<InklinkKey>,
+        /// The size of the page, 25 if not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<i64>>,
+        /// The `last_id` of the page before.
+        after_id: Query<Option<String>>,
+    ) -> Result<Json<InklinkEndpointPage>, Failed<Inklink>> {
+        webhook::authorise_read(&auth.0)?;
+        let limit = page::limit(limit.0)?;
+        let after = after_id.0.as_deref().map(endpoint::read_id).transpose();
+        let after = after.map_err(|_| Failure::field("after_id", "INVALID_AFTER_ID"))?;
+        let mut conn = self.0.store.pool().acquire().await?;
+        let rows = endpoint::list(&mut conn, auth.0.org_id, Some(DIALECT), after, limit + 1).await?;
+        let (rows, has_more) = page::split(rows, limit);
+        Ok(Json(InklinkEndpointPage {
+            first_id: rows.first().map(Endpoint::public_id),
+            last_id: rows.last().map(Endpoint::public_id),
+            data: rows.into_iter().map(|row| InklinkEndpoint::new(row, None)).collect(),
+            has_more,
+        }))
+    }
+
+    /// Create an InkLink endpoint
+    #[oai(path = "/api/v1/webhook/endpoints", method = "post", operation_id = "createInklinkEndpoint")]
+    async fn create(
+        &self,
+        auth: Auth<InklinkKey>,
+        /// Makes a repeated request safe: the same key within a day gets the same answer.
+        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255))]
+        key: Header<Option<String>>,
+        input: Input<InklinkEndpointInput>,
+    ) -> Result<Created<InklinkEndpoint>, Failed<Inklink>> {
+        let (app, caller) = (&self.0, &auth.0);
+        let InklinkEndpointInput { url, name, enabled, event_types } = input.value;
+        let draft = Draft {
+            url,
+            events: event_types,
+            name: name.unwrap_or_default(),
+            enabled: enabled.unwrap_or(true),
+            secret: None,
+        };
+        let checked = webhook::check(app, caller, DIALECT, draft, NAMES).await?;
+        let mut creation = match begin(app, caller, "createInklinkEndpoint", key.0.as_deref(), &input.hash).await? {
+            Begun::Before(answer) => return Ok(answer),
+            Begun::Fresh(creation) => creation,
+        };
+        let (endpoint, secret) = webhook::create(app, caller, &checked, &mut creation.tx).await?;
+        Ok(creation.finish(&InklinkEndpoint::new(endpoint, secret)).await?)
+    }
+
+    /// Get an InkLink endpoint
+    #[oai(path = "/api/v1/webhook/endpoints/:id", method = "get", operation_id = "getInklinkEndpoint")]
+    async fn get(
+        &self,
+        auth: Auth<InklinkKey>,
+        /// The endpoint.
+        id: Path<String>,
+    ) -> Result<Json<InklinkEndpoint>, Failed<Inklink>> {
+        webhook::authorise_read(&auth.0)?;
+        Ok(Json(InklinkEndpoint::new(self.find(&auth.0, &id.0).await?, None)))
+    }
+
+    /// Update an InkLink endpoint
+    #[oai(path = "/api/v1/webhook/endpoints/:id", method = "patch", operation_id = "updateInklinkEndpoint")]
+    async fn update(
+        &self,
+        auth: Auth<InklinkKey>,
+        /// The endpoint.
+        id: Path<String>,
+        input: Input<InklinkEndpointPatch>,
+    ) -> Result<Json<InklinkEndpoint>, Failed<Inklink>> {
+        let InklinkEndpointPatch { url, name, enabled, event_types } = input.value;
+        let endpoint = self.find(&auth.0, &id.0).await?;
+        let patch = Patch { url, events: event_types, name, enabled, secret: None };
+        let endpoint = webhook::update(&self.0, &auth.0, endpoint, patch, NAMES).await?;
+        Ok(Json(InklinkEndpoint::new(endpoint, None)))
+    }
+
+    /// Delete an InkLink endpoint
+    #[oai(path = "/api/v1/webhook/endpoints/:id", method = "delete", operation_id = "deleteInklinkEndpoint")]
+    async fn delete(
+        &self,
+        auth: Auth<InklinkKey>,
+        /// The endpoint.
+        id: Path<String>,
+    ) -> Result<Deleted, Failed<Inklink>> {
+        let endpoint = self.find(&auth.0, &id.0).await?;
+        webhook::delete(&self.0, &auth.0, &endpoint).await?;
+        Ok(Deleted::Gone)
+    }
+
+    /// Rotate the secret of an InkLink endpoint
+    ///
+    /// The old secret is void at once. An unknown endpoint and a missing permission are both answered with 500, as
+    /// InkLink documents for this route.
+    #[oai(path = "/api/v1/webhook/endpoints/:id/rotate-secret", method = "post", operation_id = "rotateInklinkSecret")]
+    async fn rotate(
+        &self,
+        auth: Auth<InklinkKey>,
+        /// The endpoint.
+        id: Path<String>,
+    ) -> Result<Json<InklinkEndpoint>, Failed<Inklink>> {
+        let endpoint = self.find(&auth.0, &id.0).await.map_err(|failure| Failure {
+            status: match failure.status {
+                poem::http::StatusCode::NOT_FOUND => poem::http::StatusCode::INTERNAL_SERVER_ERROR,
+                status => status,
+            },
+            ..failure
+        })?;
+        let (secret, rotated_at) = webhook::rotate(&self.0, &auth.0, &endpoint, 0).await?;
+        Ok(Json(InklinkEndpoint::new(Endpoint { updated_at: rotated_at, ..endpoint }, Some(secret))))
+    }
+}
+
+impl InklinkApi {
+    async fn find(&self, caller: &Caller, id: &str) -> Result<Endpoint, Failure> {
+        let id = endpoint::read_id(id).map_err(|_| webhook::no_endpoint())?;
+        let mut conn = self.0.store.pool().acquire().await?;
+        endpoint::find(&mut conn, caller.org_id, id, Some(DIALECT)).await?.ok_or_else(webhook::no_endpoint)
+    }
+}

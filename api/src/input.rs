@@ -1,0 +1,115 @@
+//! A JSON body, parsed with the path of what is wrong in it.
+
+use poem::{
+    Body, Request, RequestBody, Result,
+    error::ReadBodyError,
+    http::{StatusCode, header::CONTENT_LENGTH},
+};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    error::ContentTypeError,
+    registry::{MetaMediaType, MetaRequest, Registry},
+    types::Type,
+};
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::failure::Failure;
+
+/// The most bytes of a body, 1 MiB.
+pub const BODY_MAX: usize = 1024 * 1024;
+
+/// A body of the type `T`, and the hash of its bytes for idempotency keys.
+#[derive(Debug)]
+pub struct Input<T, const MAX: usize = BODY_MAX> {
+    /// What was sent.
+    pub value: T,
+    /// SHA-256 of the bytes as sent.
+    pub hash: [u8; 32],
+}
+
+impl<'a, T: Type + DeserializeOwned, const MAX: usize> ApiExtractor<'a> for Input<T, MAX> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }],
+            required: true,
+        })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        check_content_type(request.content_type())?;
+        let bytes = read(request, body.take()?, MAX).await?;
+        Ok(Self { value: parse(&bytes)?, hash: Sha256::digest(&bytes).into() })
+    }
+}
+
+fn check_content_type(content_type: Option<&str>) -> Result<(), ContentTypeError> {
+    let Some(content_type) = content_type else { return Err(ContentTypeError::ExpectContentType) };
+    let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
+    if json { Ok(()) } else { Err(ContentTypeError::NotSupported { content_type: content_type.to_owned() }) }
+}
+
+async fn read(request: &Request, body: Body, max: usize) -> Result<Vec<u8>, Failure> {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|bytes| bytes > max) {
+        return Err(too_large(max));
+    }
+    body.into_bytes_limit(max).await.map(|bytes| bytes.to_vec()).map_err(|error| match error {
+        ReadBodyError::PayloadTooLarge => too_large(max),
+        error => Failure::field("", format!("could not be read: {error}")),
+    })
+}
+
+fn too_large(max: usize) -> Failure {
+    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("The body must be at most {max} bytes."))
+}
+
+/// Reads JSON into `T`; the failure names the path of the first thing that is wrong and the rule it breaks.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    if bytes.is_empty() {
+        return Err(Failure::field("", "must be JSON and not empty"));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = match error.path().to_string() {
+            path if path == "." => String::new(),
+            path => path,
+        };
+        wrong(path, error.inner())
+    })?;
+    reader.end().map_err(|error| wrong(String::new(), &error))?;
+    Ok(value)
+}
+
+/// serde's wording, told as a rule for a field.
+fn wrong(path: String, error: &serde_json::Error) -> Failure {
+    let text = error.to_string();
+    // The position helps where the text is no JSON at all; with a path it is noise.
+    let rule = text.split(" at line ").next().unwrap_or(&text);
+    let named = |marker: &str| rule.strip_prefix(marker).and_then(|rest| rest.split('`').next());
+    let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    if let Some(name) = named("missing field `") {
+        return Failure::field(join(name), "is required");
+    }
+    if let Some(name) = named("duplicate field `") {
+        return Failure::field(join(name), "must be given once only");
+    }
+    if let Some(rest) = rule.strip_prefix("invalid type: ") {
+        let expected = rest.split(", expected ").nth(1).unwrap_or(rest);
+        return Failure::field(path, format!("must be {}", expected.replace("struct ", "an object: ")));
+    }
+    if error.is_syntax() || error.is_eof() {
+        return Failure::field("", format!("is not valid JSON: {text}"));
+    }
+    Failure::field(path, rule)
+}

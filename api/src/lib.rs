@@ -1,0 +1,28 @@
+//! The API: it parses and validates, authorises, and commits rows and jobs. It has no other effect.
+//!
+//! One file per noun and one per foreign surface. Every failure is a [`failure::Failure`] until the edge, where
+//! [`surface`] gives it the shape that the surface documents.
+
+pub mod app;
+pub mod auth;
+pub mod failure;
+pub mod idempotency;
+pub mod iloveqr;
+pub mod inklink;
+pub mod inkode;
+pub mod inkr;
+pub mod input;
+pub mod intake;
+pub mod metrics;
+pub mod openapi;
+pub mod page;
+pub mod probe;
+pub mod qrstudio;
+pub mod rate;
+pub mod server;
+pub mod surface;
+pub mod timestamp;
+pub mod webhook;
+
+pub use app::App;
+pub use server::{openapi_yaml, routes};

@@ -1,0 +1,28 @@
+//! Gauges that are read from Postgres when somebody asks for the metrics.
+
+use domain::endpoint;
+use jobs::queue::admin::depths;
+
+use crate::App;
+
+/// Reads the depth of the queues and the health of the endpoints.
+pub async fn refresh(app: &App) {
+    let read = async {
+        let mut conn = app.store.pool().acquire().await?;
+        for depth in depths(&mut conn, app.clock.now()).await? {
+            let queue = depth.queue.name();
+            let states =
+                [("due", depth.due), ("scheduled", depth.scheduled), ("running", depth.running), ("dead", depth.dead)];
+            for (state, count) in states {
+                metrics::gauge!("inkfleet_queue_jobs", "queue" => queue, "state" => state).set(count as f64);
+            }
+            metrics::gauge!("inkfleet_queue_oldest_due_seconds", "queue" => queue).set(depth.oldest_due_s);
+        }
+        for (health, count) in endpoint::count_by_health(&mut conn).await? {
+            metrics::gauge!("inkfleet_endpoints", "health" => health.as_str()).set(count as f64);
+        }
+        Ok::<_, sqlx::Error>(())
+    };
+    let up = tokio::time::timeout(std::time::Duration::from_secs(2), read).await.is_ok_and(|read| read.is_ok());
+    metrics::gauge!("inkfleet_database_up").set(f64::from(u8::from(up)));
+}

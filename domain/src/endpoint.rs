@@ -1,0 +1,403 @@
+//! Webhook endpoints: where an organisation wants its events, in which dialect, and how well they answer.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    dialect::{DIALECTS, Dialect, DialectName, Health, HealthState},
+    id::{EndpointId, InvalidId, OrgId, UserId},
+};
+
+/// An endpoint. Its secrets stay sealed in here; `sealed::SealingKeys` opens them with [`secret_context`].
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// The number that QR Code Agency's surface shows as id.
+    pub number: i64,
+    /// Whose it is.
+    pub org_id: OrgId,
+    /// How it is spoken to.
+    pub dialect: DialectName,
+    /// Where it is.
+    pub url: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it subscribes to; `None` for every type of its dialect.
+    pub event_types: Option<Vec<String>>,
+    /// The owner's switch.
+    pub enabled: bool,
+    /// What its answers say of it.
+    pub health: Health,
+    /// Sealed.
+    pub secret: Vec<u8>,
+    /// Sealed; signs beside the present one until `previous_secret_until`.
+    pub previous_secret: Option<Vec<u8>>,
+    /// Until when the previous secret is used.
+    pub previous_secret_until: Option<DateTime<Utc>>,
+    /// Failed attempts since the last success.
+    pub failures_in_row: i32,
+    /// When the present row of failures began.
+    pub first_failure_at: Option<DateTime<Utc>>,
+    /// The last 2xx.
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// The last request.
+    pub last_delivery_at: Option<DateTime<Utc>>,
+    /// What it answered last.
+    pub last_response_status: Option<i32>,
+    /// When `health` last changed.
+    pub health_changed_at: Option<DateTime<Utc>>,
+    /// Why it did.
+    pub health_reason: Option<String>,
+    /// Who made it.
+    pub created_by: Option<UserId>,
+    /// When.
+    pub created_at: DateTime<Utc>,
+    /// When its settings last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Endpoint {
+    /// Whether deliveries that come due now are sent and not held.
+    pub fn takes_deliveries(&self) -> bool {
+        self.enabled && self.health != Health::Disabled
+    }
+
+    /// The id as its dialect spells it.
+    pub fn public_id(&self) -> String {
+        self.row().endpoint_id(self.id)
+    }
+
+    /// Its dialect's row.
+    pub fn row(&self) -> &'static Dialect {
+        Dialect::by_name(self.dialect)
+    }
+
+    /// The health ladder's view of it.
+    pub fn health_state(&self) -> HealthState {
+        HealthState {
+            health: self.health,
+            failures_in_row: self.failures_in_row,
+            first_failure_at: self.first_failure_at,
+            last_success_at: self.last_success_at,
+            changed_at: self.health_changed_at,
+        }
+    }
+
+    /// Takes over what the health ladder decided.
+    pub fn set_health(&mut self, state: HealthState) {
+        self.health = state.health;
+        self.failures_in_row = state.failures_in_row;
+        self.first_failure_at = state.first_failure_at;
+        self.last_success_at = state.last_success_at;
+        self.health_changed_at = state.changed_at;
+    }
+}
+
+/// Reads an endpoint's id, whatever the dialect's prefix.
+pub fn read_id(text: &str) -> Result<EndpointId, InvalidId> {
+    DIALECTS.iter().find_map(|dialect| dialect.read_endpoint_id(text).ok()).ok_or(InvalidId)
+}
+
+/// What seals and opens an endpoint's secrets besides the key.
+pub fn secret_context(id: EndpointId) -> String {
+    format!("endpoint:{}", id.0)
+}
+
+macro_rules! select {
+    ($tail:literal, $($arg:expr),* $(,)?) => {
+        sqlx::query_as!(
+            Endpoint,
+            r#"select id as "id: EndpointId", number, org_id as "org_id: OrgId", dialect as "dialect: DialectName", url,
+                      name, event_types, enabled, health as "health: Health", secret, previous_secret,
+                      previous_secret_until, failures_in_row, first_failure_at, last_success_at, last_delivery_at,
+                      last_response_status, health_changed_at, health_reason, created_by as "created_by: UserId",
+                      created_at, updated_at
+               from endpoints "# + $tail,
+            $($arg),*
+        )
+    };
+}
+
+/// One endpoint of an organisation; `dialect` narrows it to a surface's own.
+pub async fn find(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    id: EndpointId,
+    dialect: Option<DialectName>,
+) -> Result<Option<Endpoint>, sqlx::Error> {
+    select!(
+        "where org_id = $1 and id = $2 and ($3::text is null or dialect = $3) and deleted_at is null",
+        org_id.0,
+        id.0,
+        dialect.map(DialectName::as_str),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// One endpoint by its number.
+pub async fn find_by_number(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    number: i64,
+    dialect: DialectName,
+) -> Result<Option<Endpoint>, sqlx::Error> {
+    select!(
+        "where org_id = $1 and number = $2 and dialect = $3 and deleted_at is null",
+        org_id.0,
+        number,
+        dialect.as_str(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// An organisation's endpoints, newest first, from before `before`.
+pub async fn list(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    dialect: Option<DialectName>,
+    before: Option<EndpointId>,
+    limit: i64,
+) -> Result<Vec<Endpoint>, sqlx::Error> {
+    select!(
+        "where org_id = $1 and ($2::text is null or dialect = $2) and id < $3 and deleted_at is null
+         order by id desc limit $4",
+        org_id.0,
+        dialect.map(DialectName::as_str),
+        before.map_or(Uuid::max(), |id| id.0),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// How many endpoints of a dialect are switched on. Locks the organisation's row, so that two creates at once cannot
+/// both take the last place.
+pub async fn count_active(conn: &mut PgConnection, org_id: OrgId, dialect: DialectName) -> Result<i64, sqlx::Error> {
+    sqlx::query!("select id from organizations where id = $1 for no key update", org_id.0)
+        .fetch_optional(&mut *conn)
+        .await?;
+    sqlx::query_scalar!(
+        r#"select count(*) as "n!" from endpoints
+           where org_id = $1 and dialect = $2 and enabled and health <> 'disabled' and deleted_at is null"#,
+        org_id.0,
+        dialect.as_str(),
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// An endpoint that is about to be stored.
+#[derive(Debug)]
+pub struct NewEndpoint<'a> {
+    /// Its id.
+    pub id: EndpointId,
+    /// Whose it is.
+    pub org_id: OrgId,
+    /// How it is spoken to.
+    pub dialect: DialectName,
+    /// Where it is; checked.
+    pub url: &'a str,
+    /// What its owner calls it.
+    pub name: &'a str,
+    /// What it subscribes to.
+    pub event_types: Option<&'a [String]>,
+    /// The owner's switch.
+    pub enabled: bool,
+    /// Sealed.
+    pub secret: &'a [u8],
+    /// Who makes it.
+    pub created_by: UserId,
+}
+
+/// Stores an endpoint.
+pub async fn insert(conn: &mut PgConnection, new: &NewEndpoint<'_>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into endpoints (id, org_id, dialect, url, name, event_types, enabled, secret, created_by, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)",
+        new.id.0,
+        new.org_id.0,
+        new.dialect.as_str(),
+        new.url,
+        new.name,
+        new.event_types,
+        new.enabled,
+        new.secret,
+        new.created_by.0,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Stores an endpoint's settings (address, name, subscriptions, switch) and health as they now stand in `endpoint`.
+pub async fn update(conn: &mut PgConnection, endpoint: &Endpoint, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update endpoints set url = $3, name = $4, event_types = $5, enabled = $6, health = $7, failures_in_row = $8,
+                first_failure_at = $9, health_changed_at = $10, health_reason = $11, updated_at = $12
+         where org_id = $1 and id = $2",
+        endpoint.org_id.0,
+        endpoint.id.0,
+        endpoint.url,
+        endpoint.name,
+        endpoint.event_types.as_deref(),
+        endpoint.enabled,
+        endpoint.health.as_str(),
+        endpoint.failures_in_row,
+        endpoint.first_failure_at,
+        endpoint.health_changed_at,
+        endpoint.health_reason,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Stores a new sealed secret; the old one signs beside it until `overlap_until`, if given.
+pub async fn rotate_secret(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    id: EndpointId,
+    secret: &[u8],
+    overlap_until: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update endpoints set previous_secret = case when $4::timestamptz is null then null else secret end,
+                previous_secret_until = $4, secret = $3, updated_at = $5
+         where org_id = $1 and id = $2",
+        org_id.0,
+        id.0,
+        secret,
+        overlap_until,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Marks an endpoint as deleted; `false` when there was none. Its deliveries under way are cancelled by
+/// [`crate::delivery::cancel_for_endpoint`] in the same transaction.
+pub async fn delete(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    id: EndpointId,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "update endpoints set deleted_at = $3 where org_id = $1 and id = $2 and deleted_at is null",
+        org_id.0,
+        id.0,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// An event type of an organisation, with the dialects whose catalogues have it.
+#[derive(Debug, Clone)]
+pub struct Audience {
+    /// The number by which the answer names this row.
+    pub n: i32,
+    /// Whose event.
+    pub org_id: OrgId,
+    /// The event's type.
+    pub event_type: String,
+    /// A dialect that knows it.
+    pub dialect: DialectName,
+}
+
+/// An endpoint that wants an event.
+#[derive(Debug, Clone, Copy)]
+pub struct Subscriber {
+    /// The audience's number.
+    pub n: i32,
+    /// The endpoint.
+    pub id: EndpointId,
+    /// Whether it takes deliveries now; otherwise they are held.
+    pub live: bool,
+}
+
+/// The endpoints that subscribe to any of `audiences`, in one statement.
+pub async fn subscribers(conn: &mut PgConnection, audiences: &[Audience]) -> Result<Vec<Subscriber>, sqlx::Error> {
+    sqlx::query_as!(
+        Subscriber,
+        r#"select f.n as "n!", e.id as "id: EndpointId", (e.enabled and e.health <> 'disabled') as "live!"
+           from unnest($1::int[], $2::uuid[], $3::text[], $4::text[]) as f(n, org_id, type, dialect)
+           join endpoints e on e.org_id = f.org_id and e.dialect = f.dialect and e.deleted_at is null
+            and (e.event_types is null or f.type = any(e.event_types))
+           order by f.n, e.id"#,
+        &audiences.iter().map(|a| a.n).collect::<Vec<_>>(),
+        &audiences.iter().map(|a| a.org_id.0).collect::<Vec<_>>(),
+        &audiences.iter().map(|a| a.event_type.as_str()).collect::<Vec<_>>() as &[&str],
+        &audiences.iter().map(|a| a.dialect.as_str()).collect::<Vec<_>>() as &[&str],
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Reads endpoints and locks them, in the order of their ids so that two recorders never wait for each other.
+pub async fn lock_many(conn: &mut PgConnection, ids: &[EndpointId]) -> Result<Vec<Endpoint>, sqlx::Error> {
+    select!("where id = any($1) order by id for no key update", &ids.iter().map(|id| id.0).collect::<Vec<_>>())
+        .fetch_all(conn)
+        .await
+}
+
+/// Stores the health of locked endpoints.
+pub async fn store_health(conn: &mut PgConnection, endpoints: &[Endpoint]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update endpoints e set health = f.health, failures_in_row = f.failures, first_failure_at = f.first_failure_at,
+                last_success_at = f.last_success_at, last_delivery_at = f.last_delivery_at,
+                last_response_status = f.last_response_status, health_changed_at = f.changed_at,
+                health_reason = f.reason
+         from unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
+                     $7::int[], $8::timestamptz[], $9::text[])
+              as f(id, health, failures, first_failure_at, last_success_at, last_delivery_at, last_response_status,
+                   changed_at, reason)
+         where e.id = f.id",
+        &endpoints.iter().map(|e| e.id.0).collect::<Vec<_>>(),
+        &endpoints.iter().map(|e| e.health.as_str()).collect::<Vec<_>>() as &[&str],
+        &endpoints.iter().map(|e| e.failures_in_row).collect::<Vec<_>>(),
+        &endpoints.iter().map(|e| e.first_failure_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &endpoints.iter().map(|e| e.last_success_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &endpoints.iter().map(|e| e.last_delivery_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &endpoints.iter().map(|e| e.last_response_status).collect::<Vec<_>>() as &[Option<i32>],
+        &endpoints.iter().map(|e| e.health_changed_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &endpoints.iter().map(|e| e.health_reason.clone()).collect::<Vec<_>>() as &[Option<String>],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The dialect of an endpoint, of a deleted one too.
+pub async fn dialect_of(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    id: EndpointId,
+) -> Result<Option<DialectName>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select dialect as "dialect: DialectName" from endpoints where org_id = $1 and id = $2"#,
+        org_id.0,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// How many endpoints there are of each health, for the metrics.
+pub async fn count_by_health(conn: &mut PgConnection) -> Result<Vec<(Health, i64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select health as "health: Health", count(*) as "n!" from endpoints where deleted_at is null group by health"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.health, row.n)).collect())
+}

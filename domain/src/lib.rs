@@ -1,0 +1,28 @@
+//! What the product knows: its rules and its rows.
+//!
+//! No HTTP server, client, mail or queue runner is named here. A function that writes takes `&mut PgConnection`
+//! first; whoever opened the transaction closes it. Time and chance are passed in ([`clock`], [`chance`]).
+
+pub mod address;
+pub mod api_key;
+pub mod attempt;
+pub mod caller;
+pub mod chance;
+pub mod clock;
+pub mod delivery;
+pub mod dialect;
+pub mod endpoint;
+pub mod event;
+pub mod http_url;
+pub mod id;
+pub mod idempotency;
+pub mod json;
+pub mod mail;
+pub mod member;
+pub mod org;
+pub mod partition;
+pub mod plan;
+pub mod replay;
+pub mod sealed;
+pub mod session;
+pub mod user;

@@ -1,0 +1,152 @@
+//! One look for all mails: a letter is written once, as parts, and becomes a plain text and an HTML page.
+//!
+//! The page has no images, scripts, links or fixed widths, so it reads the same at 320 pixels, in the dark and behind
+//! filters. What a letter quotes comes from customers and their servers: it is cleaned, cut and escaped here.
+
+use std::fmt::Write;
+
+use chrono::{DateTime, Utc};
+
+/// A written mail that has no recipient yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// What it is about, such as `webhook.degraded`.
+    pub kind: &'static str,
+    /// One line.
+    pub subject: String,
+    /// The plain part.
+    pub text: String,
+    /// The HTML part, a whole page.
+    pub html: String,
+}
+
+/// A piece of a letter.
+pub(super) enum Part {
+    /// A paragraph of our own words; what it quotes has gone through [`quote`].
+    Text(String),
+    /// Labels and values.
+    Facts(Vec<(&'static str, String)>),
+    /// Something to copy.
+    Code(String),
+}
+
+/// The longest quotation, in characters.
+const QUOTE_CHARS: usize = 300;
+/// RFC 5322, 2.1.1 allows 998 in a line; mail readers show far fewer.
+const SUBJECT_CHARS: usize = 150;
+/// Under every letter.
+const FOOTER: &str = "You receive this because you look after webhooks in Inkfleet. Times are in UTC.";
+
+const STYLE: &str = "\
+body{margin:0;padding:16px;background:#f4f4f6;color:#1b1b1f;font:16px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif;overflow-wrap:anywhere}\
+main{max-width:560px;margin:0 auto;padding:20px;background:#fff;border-radius:8px}\
+h1{margin:0 0 16px;font-size:20px;line-height:1.3}\
+p{margin:0 0 16px}\
+dl{margin:0 0 16px}dt{font-size:13px;color:#5c5c66}dd{margin:0 0 8px}\
+pre{margin:0 0 16px;padding:12px;background:#f0f0f3;border-radius:6px;font:14px/1.4 ui-monospace,Consolas,monospace;white-space:pre-wrap}\
+footer{max-width:560px;margin:12px auto 0;font-size:13px;color:#5c5c66}\
+@media (prefers-color-scheme:dark){body{background:#121214;color:#ececf0}main{background:#1d1d21}dt,footer{color:#a5a5b0}pre{background:#2a2a30}}";
+
+/// Writes a letter. The heading is the page's first line; `subject` may be any text.
+pub(super) fn write(kind: &'static str, subject: &str, heading: &str, parts: &[Part]) -> Letter {
+    Letter { kind, subject: clean(subject, SUBJECT_CHARS), text: plain(heading, parts), html: page(heading, parts) }
+}
+
+fn plain(heading: &str, parts: &[Part]) -> String {
+    let mut text = format!("{heading}\n\n");
+    for part in parts {
+        match part {
+            Part::Text(words) => text.push_str(words),
+            Part::Code(code) => {
+                text.push_str("    ");
+                text.push_str(&code.replace('\n', "\n    "));
+            }
+            Part::Facts(facts) => {
+                let lines: Vec<String> = facts.iter().map(|(label, value)| format!("{label}: {value}")).collect();
+                text.push_str(&lines.join("\n"));
+            }
+        }
+        text.push_str("\n\n");
+    }
+    // RFC 3676, 4.3: this line sets a signature apart.
+    text.push_str("-- \n");
+    text.push_str(FOOTER);
+    text.push('\n');
+    text
+}
+
+fn page(heading: &str, parts: &[Part]) -> String {
+    let heading = escape(heading);
+    let mut html = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><meta name=\"supported-color-schemes\" content=\"light dark\">\
+         <title>{heading}</title><style>{STYLE}</style></head>\n<body><main>\n<h1>{heading}</h1>\n"
+    );
+    for part in parts {
+        match part {
+            Part::Text(words) => push(&mut html, format_args!("<p>{}</p>\n", escape(words))),
+            Part::Code(code) => push(&mut html, format_args!("<pre>{}</pre>\n", escape(code))),
+            Part::Facts(facts) => {
+                html.push_str("<dl>\n");
+                for (label, value) in facts {
+                    push(&mut html, format_args!("<dt>{}</dt><dd>{}</dd>\n", escape(label), escape(value)));
+                }
+                html.push_str("</dl>\n");
+            }
+        }
+    }
+    push(&mut html, format_args!("</main>\n<footer>{}</footer></body></html>\n", escape(FOOTER)));
+    html
+}
+
+fn push(html: &mut String, piece: std::fmt::Arguments<'_>) {
+    html.write_fmt(piece).expect("a String takes everything");
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Somebody else's words, on one line and at most 300 characters long.
+pub(super) fn quote(text: &str) -> String {
+    clean(text, QUOTE_CHARS)
+}
+
+/// An address without its query, which may hold the customer's own secrets.
+pub(super) fn quote_url(url: &str) -> String {
+    match url.split_once(['?', '#']) {
+        Some((address, _)) => format!("{}?…", quote(address)),
+        None => quote(url),
+    }
+}
+
+/// A moment as people write it.
+pub(super) fn moment(at: DateTime<Utc>) -> String {
+    at.format("%-d %B %Y, %H:%M UTC").to_string()
+}
+
+/// One line of at most `max` characters, without what would break a header or turn the reading direction around.
+fn clean(text: &str, max: usize) -> String {
+    let visible: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .filter(|c| !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+        .collect();
+    let line = visible.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= max {
+        return line;
+    }
+    line.chars().take(max - 1).chain(['…']).collect()
+}

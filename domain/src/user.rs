@@ -1,0 +1,151 @@
+//! People. A person belongs to organisations through [`crate::member`], and signs in at the session issuer.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::{
+    chance::Chance,
+    id::{OrgId, UserId},
+};
+
+/// An e-mail address that can be written to: one `@`, no white space or control characters, at most 254 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::Type, serde::Serialize)]
+#[sqlx(transparent)]
+#[serde(transparent)]
+pub struct EmailAddress(String);
+
+/// A text that is no e-mail address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not an e-mail address")]
+pub struct InvalidEmail;
+
+impl EmailAddress {
+    /// The address as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EmailAddress {
+    type Err = InvalidEmail;
+
+    // What the world's mail servers take is wider than RFC 5322's grammar and narrower than its comments; only what
+    // would break a header, an envelope or a look-up is refused here.
+    fn from_str(text: &str) -> Result<Self, InvalidEmail> {
+        let text = text.trim();
+        let (local, host) = text.rsplit_once('@').ok_or(InvalidEmail)?;
+        let bad = |c: char| c.is_whitespace() || c.is_control() || "<>(),;:\\\"[]@".contains(c);
+        let labels_fit = host.split('.').all(|l| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-'));
+        if local.is_empty()
+            || local.len() > 64
+            || text.len() > 254
+            || local.contains(bad)
+            || host.contains(bad)
+            || !labels_fit
+        {
+            return Err(InvalidEmail);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for EmailAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A person.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Their id.
+    pub id: UserId,
+    /// Where they are written to; unique without regard to case.
+    pub email: EmailAddress,
+    /// What they are called; may be empty.
+    pub name: String,
+    /// The `sub` that the session issuer knows them by.
+    pub external_id: Option<String>,
+    /// When they were first seen.
+    pub created_at: DateTime<Utc>,
+}
+
+impl User {
+    /// The `sub` of their sessions: the issuer's id, or ours where the issuer has none.
+    pub fn subject(&self) -> String {
+        self.external_id.clone().unwrap_or_else(|| self.id.to_string())
+    }
+}
+
+/// A person who is about to be stored.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// Where they are written to.
+    pub email: EmailAddress,
+    /// What they are called; may be empty.
+    pub name: String,
+    /// The `sub` that the session issuer knows them by.
+    pub external_id: Option<String>,
+}
+
+/// Stores a person; `None` when the address or the external id is taken.
+pub async fn create(
+    conn: &mut PgConnection,
+    new: &NewUser,
+    now: DateTime<Utc>,
+    chance: &Chance,
+) -> Result<Option<User>, sqlx::Error> {
+    sqlx::query_as!(
+        User,
+        r#"insert into users (id, email, name, external_id, created_at) values ($1, $2, $3, $4, $5)
+           on conflict do nothing
+           returning id as "id: UserId", email as "email: EmailAddress", name, external_id, created_at"#,
+        UserId::new(now, chance).0,
+        new.email.as_str(),
+        new.name,
+        new.external_id.as_deref(),
+        now,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The person with that id, if they belong to the organisation.
+pub async fn find(conn: &mut PgConnection, org_id: OrgId, id: UserId) -> Result<Option<User>, sqlx::Error> {
+    sqlx::query_as!(
+        User,
+        r#"select u.id as "id: UserId", u.email as "email: EmailAddress", u.name, u.external_id, u.created_at
+           from users u join members m on m.user_id = u.id
+           where m.org_id = $1 and u.id = $2"#,
+        org_id.0,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The person with that address, whatever its case. For operators: it looks beyond one organisation.
+pub async fn find_by_email(conn: &mut PgConnection, email: &EmailAddress) -> Result<Option<User>, sqlx::Error> {
+    sqlx::query_as!(
+        User,
+        r#"select id as "id: UserId", email as "email: EmailAddress", name, external_id, created_at
+           from users where lower(email) = lower($1)"#,
+        email.as_str(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The person whom the session issuer knows by that id. For operators: it looks beyond one organisation.
+pub async fn find_by_external_id(conn: &mut PgConnection, external_id: &str) -> Result<Option<User>, sqlx::Error> {
+    sqlx::query_as!(
+        User,
+        r#"select id as "id: UserId", email as "email: EmailAddress", name, external_id, created_at
+           from users where external_id = $1"#,
+        external_id,
+    )
+    .fetch_optional(conn)
+    .await
+}

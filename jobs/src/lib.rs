@@ -1,0 +1,29 @@
+//! The contract between the API and the workers: payloads, enqueueing, fan-out, schedules, and the queue's SQL.
+//!
+//! A producer commits its rows and their jobs in one [`store::Tx`]; a worker claims, runs and completes. No queue
+//! runner is named here: `workers` wraps [`queue`] for apalis.
+
+pub mod batch;
+pub mod delivery;
+pub mod endpoint;
+pub mod event;
+pub mod housekeeping;
+pub mod job;
+pub mod mail;
+pub mod queue;
+pub mod replay;
+pub mod schedule;
+pub mod session_key;
+pub mod store;
+
+use job::Job as _;
+
+/// Every kind of job there is. A worker that lacks a handler for one of them does not start.
+pub const KINDS: [&str; 6] = [
+    delivery::AttemptDelivery::KIND,
+    endpoint::CheckEndpoint::KIND,
+    housekeeping::KeepHouse::KIND,
+    mail::SendMail::KIND,
+    replay::RunReplay::KIND,
+    session_key::FetchSessionKeys::KIND,
+];

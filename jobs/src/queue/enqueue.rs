@@ -1,0 +1,56 @@
+//! Storing jobs, in the caller's transaction.
+
+use crate::{job::NewJob, store::Tx};
+
+/// Stores one job; it exists if and only if `tx` commits.
+pub async fn enqueue(tx: &mut Tx, job: NewJob) -> Result<(), sqlx::Error> {
+    enqueue_many(tx, std::slice::from_ref(&job)).await
+}
+
+/// Stores any number of jobs in one statement.
+pub async fn enqueue_many(tx: &mut Tx, jobs: &[NewJob]) -> Result<(), sqlx::Error> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into jobs (id, org_id, queue, lane, kind, payload, max_attempts, run_at, request_id, created_at)
+         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::text[], $6::jsonb[],
+                              $7::smallint[], $8::timestamptz[], $9::text[], $10::timestamptz[])",
+        &jobs.iter().map(|job| job.id.0).collect::<Vec<_>>(),
+        &jobs.iter().map(|job| job.org_id.0).collect::<Vec<_>>(),
+        &jobs.iter().map(|job| job.queue.name()).collect::<Vec<_>>() as &[&str],
+        &jobs.iter().map(|job| job.lane).collect::<Vec<_>>(),
+        &jobs.iter().map(|job| job.kind).collect::<Vec<_>>() as &[&str],
+        &jobs.iter().map(|job| job.payload.clone()).collect::<Vec<_>>(),
+        &jobs.iter().map(|job| job.max_attempts).collect::<Vec<_>>(),
+        &jobs.iter().map(|job| job.run_at).collect::<Vec<_>>(),
+        &jobs.iter().map(|job| job.request_id.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &jobs.iter().map(|job| job.created_at).collect::<Vec<_>>(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    for job in jobs {
+        tx.note(job.queue);
+    }
+    Ok(())
+}
+
+/// Stores `job` unless the occasion `key` of its kind was used before (by any process, for 30 days); `true` if stored.
+/// Cron slots, sweeps and reminder steps are such occasions.
+pub async fn enqueue_once(tx: &mut Tx, job: NewJob, key: &str) -> Result<bool, sqlx::Error> {
+    let first = sqlx::query!(
+        "insert into job_occasions (org_id, kind, key, created_at) values ($1, $2, $3, $4) on conflict do nothing",
+        job.org_id.0,
+        job.kind,
+        key,
+        job.created_at,
+    )
+    .execute(&mut **tx)
+    .await?
+    .rows_affected()
+        == 1;
+    if first {
+        enqueue(tx, job).await?;
+    }
+    Ok(first)
+}

@@ -1,0 +1,58 @@
+//! The schedule: one table, read by the scheduler that ticks in every worker process.
+//!
+//! There is no leader. Each process announces each slot, and [`queue::enqueue_once`] makes one job of it; an HTTP cron
+//! route uses the same slots.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{chance::Chance, id::OrgId};
+
+use crate::{
+    housekeeping::KeepHouse,
+    job::{Job, NewJob},
+    queue,
+    session_key::FetchSessionKeys,
+    store::Tx,
+};
+
+/// Work that comes back.
+pub struct Entry {
+    /// The job's kind, which is also the entry's name.
+    pub kind: &'static str,
+    /// The time from slot to slot; slots are counted from the Unix epoch.
+    pub every: TimeDelta,
+    make: fn(DateTime<Utc>, &Chance) -> NewJob,
+}
+
+/// Everything that is scheduled.
+pub const ENTRIES: [Entry; 2] = [
+    Entry {
+        kind: KeepHouse::KIND,
+        every: TimeDelta::hours(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &KeepHouse {}, now, chance),
+    },
+    Entry {
+        kind: FetchSessionKeys::KIND,
+        every: TimeDelta::minutes(5),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &FetchSessionKeys {}, now, chance),
+    },
+];
+
+impl Entry {
+    /// The beginning of the slot that `now` lies in.
+    pub fn slot(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let every = self.every.num_seconds();
+        let start = now.timestamp().div_euclid(every) * every;
+        DateTime::from_timestamp(start, 0).unwrap_or(now)
+    }
+
+    /// Announces the slot of `now`; `true` if this call made its job.
+    pub async fn announce(&self, tx: &mut Tx, now: DateTime<Utc>, chance: &Chance) -> Result<bool, sqlx::Error> {
+        let key = self.slot(now).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        queue::enqueue_once(tx, (self.make)(now, chance), &key).await
+    }
+}
+
+/// When the next slot of any entry begins.
+pub fn next_slot(now: DateTime<Utc>) -> DateTime<Utc> {
+    ENTRIES.iter().map(|entry| entry.slot(now) + entry.every).min().unwrap_or(now + TimeDelta::hours(1))
+}

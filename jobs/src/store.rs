@@ -1,0 +1,163 @@
+//! The pool, and transactions that ring for the workers once they have committed.
+//!
+//! `NOTIFY` inside a transaction takes a lock of the whole cluster at commit and would cap the rate of all producers.
+//! So a transaction notes the queues it enqueued on; after the commit the [`Bell`] sends one `NOTIFY` per queue and few
+//! milliseconds, on its own connection. A ring that is lost costs a poll's wait, never a job.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use tokio::sync::Notify;
+
+use crate::job::Queue;
+
+/// The channel on which workers listen; the payload is a queue's name.
+pub const CHANNEL: &str = "inkfleet_jobs";
+
+/// At most one `NOTIFY` per queue in this time.
+const RING_EVERY: Duration = Duration::from_millis(2);
+
+/// The database of this process, and its bell. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+    bell: Bell,
+}
+
+impl Store {
+    /// A store over `pool`, with its bell running until the store and its clones are gone.
+    pub fn new(pool: PgPool) -> Self {
+        Self { bell: Bell::start(pool.clone()), pool }
+    }
+
+    /// The pool, for reads that need no transaction.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Begins a transaction.
+    pub async fn begin(&self) -> Result<Tx, sqlx::Error> {
+        Ok(Tx { tx: self.pool.begin().await?, bell: self.bell.clone(), queues: 0 })
+    }
+
+    /// A transaction on a connection of another pool that rings this store's bell.
+    pub async fn begin_on(&self, pool: &PgPool) -> Result<Tx, sqlx::Error> {
+        Ok(Tx { tx: pool.begin().await?, bell: self.bell.clone(), queues: 0 })
+    }
+
+    /// The bell, for a fleet in the same process that wants to hear it without the way through Postgres.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+}
+
+/// A transaction of rows and their jobs. Dropped without [`Tx::commit`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct Tx {
+    tx: Transaction<'static, Postgres>,
+    bell: Bell,
+    queues: u32,
+}
+
+impl Tx {
+    /// Commits, then wakes the workers of the queues that got jobs.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        self.tx.commit().await?;
+        self.bell.ring_mask(self.queues);
+        Ok(())
+    }
+
+    pub(crate) fn note(&mut self, queue: Queue) {
+        self.queues |= bit(queue);
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        &self.tx
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}
+
+/// Tells workers, of this process and of others, that a queue has something new.
+#[derive(Debug, Clone)]
+pub struct Bell(Arc<Rope>);
+
+#[derive(Debug, Default)]
+struct Rope {
+    pending: AtomicU32,
+    pulled: Notify,
+    heard: [Notify; Queue::ALL.len()],
+}
+
+fn bit(queue: Queue) -> u32 {
+    1 << queue as u32
+}
+
+impl Bell {
+    fn start(pool: PgPool) -> Self {
+        let rope = Arc::new(Rope::default());
+        let weak = Arc::downgrade(&rope);
+        tokio::spawn(async move {
+            loop {
+                let Some(rope) = weak.upgrade() else { return };
+                // Wakes now and then to see whether the store is gone.
+                let _ = tokio::time::timeout(Duration::from_secs(5), rope.pulled.notified()).await;
+                let pending = rope.pending.swap(0, Ordering::AcqRel);
+                drop(rope);
+                if pending == 0 {
+                    continue;
+                }
+                let names: Vec<&str> =
+                    Queue::ALL.into_iter().filter(|q| pending & bit(*q) != 0).map(Queue::name).collect();
+                // A failed ring is no loss: every worker polls as well.
+                let _ = sqlx::query("select pg_notify($1, q) from unnest($2::text[]) q")
+                    .bind(CHANNEL)
+                    .bind(&names)
+                    .execute(&pool)
+                    .await;
+                tokio::time::sleep(RING_EVERY).await;
+            }
+        });
+        Self(rope)
+    }
+
+    /// Rings for `queue`.
+    pub fn ring(&self, queue: Queue) {
+        self.ring_mask(bit(queue));
+    }
+
+    fn ring_mask(&self, queues: u32) {
+        if queues == 0 {
+            return;
+        }
+        for queue in Queue::ALL.into_iter().filter(|q| queues & bit(*q) != 0) {
+            self.0.heard[queue as usize].notify_one();
+        }
+        self.0.pending.fetch_or(queues, Ordering::AcqRel);
+        self.0.pulled.notify_one();
+    }
+
+    /// Wakes this process's workers of `queue` only (a notification from Postgres arrived).
+    pub fn hear(&self, queue: Queue) {
+        self.0.heard[queue as usize].notify_one();
+    }
+
+    /// Resolves when `queue` was rung for since the last call.
+    pub async fn heard(&self, queue: Queue) {
+        self.0.heard[queue as usize].notified().await;
+    }
+}

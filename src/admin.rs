@@ -1,0 +1,48 @@
+//! `inkfleet admin`: what an operator does by hand. Answers are JSON on standard output, one object per line.
+
+mod identity;
+mod job;
+
+use clap::Subcommand;
+use sqlx::PgPool;
+
+use crate::config::{Purpose, Settings};
+
+/// What an operator can do.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Create an organisation.
+    CreateOrg(identity::CreateOrg),
+    /// Create a person and make them a member of an organisation.
+    CreateUser(identity::CreateUser),
+    /// Create an API key; it is shown now and never again.
+    CreateKey(identity::CreateKey),
+    /// Sign a session token (where the program is its own issuer).
+    CreateSession(identity::CreateSession),
+    /// List, show, retry, cancel or purge jobs.
+    #[command(subcommand)]
+    Jobs(job::JobCommand),
+    /// List the newest mails, sent or not: in development the mailbox.
+    Mails(job::ListMails),
+}
+
+/// Runs one command.
+pub async fn run(command: AdminCommand) -> anyhow::Result<()> {
+    let settings = Settings::from_env(Purpose::Administer)?;
+    let pool: PgPool = crate::program::pool(&settings).await?;
+    let clock = domain::clock::Clock::system();
+    clock.follow(&mut *pool.acquire().await?).await?;
+    let store = jobs::store::Store::new(pool);
+    match command {
+        AdminCommand::CreateOrg(args) => args.run(&store, &clock).await,
+        AdminCommand::CreateUser(args) => args.run(&store, &clock).await,
+        AdminCommand::CreateKey(args) => args.run(&store, &clock).await,
+        AdminCommand::CreateSession(args) => args.run(&store, &clock, &settings).await,
+        AdminCommand::Jobs(command) => command.run(&store, &clock).await,
+        AdminCommand::Mails(args) => args.run(&store).await,
+    }
+}
+
+fn print(value: &serde_json::Value) {
+    println!("{value}");
+}

@@ -1,0 +1,118 @@
+//! Jobs and mails.
+
+use anyhow::{Context as _, bail};
+use chrono::TimeDelta;
+use clap::{Args, Subcommand};
+use domain::{clock::Clock, id::JobId, mail};
+use jobs::{
+    queue::admin::{self, JobRow},
+    store::Store,
+};
+use serde_json::json;
+
+use super::print;
+
+/// What an operator does with jobs.
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// List jobs, oldest first.
+    List {
+        /// Only this queue.
+        #[arg(long)]
+        queue: Option<String>,
+        /// Only this kind, such as mail.send.
+        #[arg(long)]
+        kind: Option<String>,
+        /// Only waiting, running or dead ones.
+        #[arg(long, value_parser = ["waiting", "running", "dead"])]
+        state: Option<String>,
+        /// How many at most.
+        #[arg(long, default_value = "50")]
+        limit: i64,
+    },
+    /// Show one job.
+    Show {
+        /// The job.
+        id: JobId,
+    },
+    /// Make a dead or waiting job due at once.
+    Retry {
+        /// The job.
+        id: JobId,
+    },
+    /// Remove a dead or waiting job.
+    Cancel {
+        /// The job.
+        id: JobId,
+    },
+    /// Remove dead jobs.
+    Purge {
+        /// Only those stored at least so many days ago.
+        #[arg(long, default_value = "30")]
+        days: i64,
+    },
+}
+
+impl JobCommand {
+    pub(super) async fn run(self, store: &Store, clock: &Clock) -> anyhow::Result<()> {
+        let mut conn = store.pool().acquire().await?;
+        match self {
+            Self::List { queue, kind, state, limit } => {
+                let rows = admin::list(&mut conn, queue.as_deref(), kind.as_deref(), state.as_deref(), limit).await?;
+                rows.iter().try_for_each(show)?;
+            }
+            Self::Show { id } => show(&admin::find(&mut conn, id).await?.context("there is no such job")?)?,
+            Self::Retry { id } => {
+                if !admin::retry(&mut conn, id, clock.now()).await? {
+                    bail!("there is no such job, or it runs");
+                }
+                print(&json!({"id": id, "retried": true}));
+            }
+            Self::Cancel { id } => {
+                if !admin::cancel(&mut conn, id).await? {
+                    bail!("there is no such job, or it runs");
+                }
+                print(&json!({"id": id, "cancelled": true}));
+            }
+            Self::Purge { days } => {
+                let purged = admin::purge_dead(&mut conn, clock.now() - TimeDelta::days(days)).await?;
+                print(&json!({"purged": purged}));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn show(row: &JobRow) -> anyhow::Result<()> {
+    print(&serde_json::to_value(row)?);
+    Ok(())
+}
+
+/// The arguments of `admin mails`.
+#[derive(Debug, Args)]
+pub struct ListMails {
+    /// How many at most.
+    #[arg(long, default_value = "20")]
+    limit: i64,
+    /// With the text of each.
+    #[arg(long)]
+    text: bool,
+}
+
+impl ListMails {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let mut conn = store.pool().acquire().await?;
+        for mail in mail::list(&mut conn, &mail::Filter::default(), self.limit).await? {
+            let mut line = json!({
+                "id": mail.id, "org_id": mail.org_id, "kind": mail.kind, "to": mail.recipient,
+                "subject": mail.subject, "state": mail.state.name(), "transport": mail.transport,
+                "created_at": mail.created_at, "error": mail.error,
+            });
+            if self.text {
+                line["text"] = json!(mail.text);
+            }
+            print(&line);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! The parts put together: from settings to a running API and a running fleet.
+
+use std::{net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use api::{App, app, auth::Sessions};
+use domain::{
+    address::{Guard, Policy, SystemResolver},
+    chance::Chance,
+    clock::Clock,
+    sealed::SealingKeys,
+    session::{SessionIssuer, SessionKeys},
+};
+use jobs::{job::Queue, store::Store};
+use metrics_exporter_prometheus::PrometheusHandle;
+use poem::listener::{Acceptor, Listener, TcpListener};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
+use tokio_util::sync::CancellationToken;
+use workers::{context, fleet, http::Client, mail::Mailer};
+
+use crate::config::Settings;
+
+/// The issuer's name where the program is its own (development).
+pub const OWN_ISSUER: &str = "inkfleet";
+
+/// What the API and the fleet share: database, time, chance, keys and the address guard.
+pub struct Parts {
+    /// The settings.
+    pub settings: Settings,
+    /// The database and its bell.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// Chance.
+    pub chance: Chance,
+    sealing: SealingKeys,
+    guard: Guard,
+    metrics: Option<PrometheusHandle>,
+}
+
+impl Parts {
+    /// Connects to Postgres and takes over its time. The settings were checked for their purpose.
+    pub async fn new(settings: Settings, metrics: Option<PrometheusHandle>) -> anyhow::Result<Self> {
+        let pool = pool(&settings).await?;
+        let clock = Clock::system();
+        clock.follow(&mut *pool.acquire().await?).await?;
+        let policy = Policy { allow_private: settings.webhooks.allow_private_targets };
+        Ok(Self {
+            store: Store::new(pool),
+            clock,
+            chance: Chance::system(),
+            sealing: settings.security.secret_key.clone().context("INKFLEET_SECRET_KEY must be set")?,
+            guard: Guard::new(policy, Arc::new(SystemResolver)),
+            metrics,
+            settings,
+        })
+    }
+
+    /// The API, as it is reached at `public_url`.
+    pub fn app(&self, public_url: String) -> anyhow::Result<App> {
+        let security = &self.settings.security;
+        let own = security.session_signing_key.as_ref();
+        let keys = match own {
+            Some(pem) => Some(SessionKeys::from_jwks(&SessionIssuer::from_pem(pem, OWN_ISSUER, None)?.jwks())?),
+            None => security.session_public_key.clone(),
+        };
+        let issuer = security.session_issuer.clone().or(own.map(|_| OWN_ISSUER.to_owned()));
+        let sessions = Sessions::new(keys, issuer, security.session_authorized_parties.clone());
+        let settings = app::Settings {
+            public_url,
+            allow_http_targets: self.settings.webhooks.allow_http_targets,
+            rate_per_second: self.settings.limits.rate_limit_per_second,
+            rate_burst: self.settings.limits.rate_limit_burst,
+        };
+        Ok(App::new(
+            self.store.clone(),
+            self.clock.clone(),
+            self.chance.clone(),
+            self.guard.clone(),
+            self.sealing.clone(),
+            sessions,
+            self.metrics.clone(),
+            settings,
+        ))
+    }
+
+    /// The fleet's tools.
+    pub fn context(&self, public_url: String) -> anyhow::Result<context::Context> {
+        let settings = context::Settings {
+            endpoint_concurrency: self.settings.webhooks.endpoint_concurrency,
+            retention_days: u32::from(self.settings.webhooks.retention_days),
+            session_jwks_url: self.settings.security.session_jwks_url.as_ref().map(|url| url.as_str().to_owned()),
+            public_url,
+        };
+        Ok(context::Context::new(
+            self.store.clone(),
+            self.clock.clone(),
+            self.chance.clone(),
+            Client::new(self.guard.clone())?,
+            self.sealing.clone(),
+            self.mailer()?,
+            settings,
+        ))
+    }
+
+    fn mailer(&self) -> anyhow::Result<Mailer> {
+        let mail = &self.settings.mail;
+        let sender = mail.mail_from.clone().unwrap_or_default();
+        Ok(match (&mail.smtp_url, &mail.resend_api_key) {
+            (Some(url), _) => Mailer::smtp(url, &sender)?,
+            (_, Some(key)) => Mailer::resend(key, mail.resend_base_url.as_str(), &sender)?,
+            _ => Mailer::Mailbox,
+        })
+    }
+
+    /// How the fleet of this process works.
+    pub fn fleet_options(&self) -> anyhow::Result<fleet::Options> {
+        let url = self.settings.database.direct_url().context("DATABASE_URL must be set")?;
+        let direct = PgConnectOptions::from_str(url.expose_secret())?.application_name("inkfleet-worker");
+        let workers = &self.settings.workers;
+        Ok(fleet::Options {
+            name: format!("{}:{}", host_name(), std::process::id()),
+            queues: if workers.queues.is_empty() { Queue::ALL.to_vec() } else { workers.queues.clone() },
+            concurrency: workers.concurrency,
+            grace: Duration::from_secs(workers.grace_seconds),
+            scheduler: self.settings.cron.scheduler,
+            direct,
+        })
+    }
+}
+
+/// A pool over `DATABASE_URL`. Waits for a Postgres that is still starting, a minute at most.
+pub async fn pool(settings: &Settings) -> anyhow::Result<PgPool> {
+    let url: &SecretString = settings.database.url.as_ref().context("DATABASE_URL must be set")?;
+    let options = PgConnectOptions::from_str(url.expose_secret())?.application_name("inkfleet");
+    let pool = PgPoolOptions::new()
+        .max_connections(settings.database.pool_size)
+        .acquire_timeout(Duration::from_secs(3))
+        .connect_lazy_with(options);
+    for attempt in 1.. {
+        match pool.acquire().await {
+            Ok(_) => break,
+            Err(error) if attempt == 20 => bail!("DATABASE_URL: Postgres does not answer: {error}"),
+            Err(error) => {
+                if attempt == 1 {
+                    tracing::warn!(%error, "Postgres does not answer yet; waiting for it");
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+    Ok(pool)
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/etc/hostname").map_or_else(|_| "worker".to_owned(), |name| name.trim().to_owned())
+}
+
+/// The API on an open port, not yet serving.
+pub struct Server {
+    acceptor: poem::listener::TcpAcceptor,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Opens the port.
+    pub async fn bind(address: SocketAddr) -> anyhow::Result<Self> {
+        let acceptor = TcpListener::bind(address).into_acceptor().await;
+        let acceptor = acceptor.with_context(|| format!("PORT: cannot listen on {address}"))?;
+        let local = acceptor.local_addr().first().and_then(|a| a.as_socket_addr().copied());
+        Ok(Self { acceptor, address: local.unwrap_or(address) })
+    }
+
+    /// Serves until `stop`, then lets running requests end, ten seconds at most.
+    pub async fn run(self, app: App, stop: CancellationToken) -> anyhow::Result<()> {
+        let limiter = app.limiter.clone();
+        let shrinking = tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_secs(60));
+            loop {
+                tick.tick().await;
+                limiter.shrink();
+            }
+        });
+        let signal = async move { stop.cancelled().await };
+        let served = poem::Server::new_with_acceptor(self.acceptor)
+            .run_with_graceful_shutdown(api::routes(app), signal, Some(Duration::from_secs(10)))
+            .await;
+        shrinking.abort();
+        Ok(served?)
+    }
+}
+
+/// A token that is cancelled by the first SIGINT or SIGTERM; the second ends the program at once.
+pub fn stop_signal() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return;
+        };
+        for last in [false, true] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if last {
+                std::process::exit(130);
+            }
+            tracing::info!("stopping; a second signal stops at once");
+            token.cancel();
+        }
+    });
+    stop
+}

@@ -1,0 +1,11 @@
+//! What stories stand on: the real program in process, a database of its own for each, a clock that is moved by hand,
+//! receivers that answer by script.
+
+pub mod app;
+pub mod database;
+pub mod org;
+pub mod receiver;
+
+pub use app::{Reply, TestApp};
+pub use org::TestOrg;
+pub use receiver::Receiver;

@@ -1,0 +1,69 @@
+//! What every handler may use.
+
+use std::sync::Arc;
+
+use domain::{chance::Chance, clock::Clock, sealed::SealingKeys};
+use jobs::store::Store;
+
+use crate::{delivery::Deliveries, http::Client, mail::Mailer};
+
+/// The fleet's tools. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The database and its bell.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// Chance.
+    pub chance: Chance,
+    /// Guarded outbound HTTP.
+    pub http: Client,
+    /// Opens sealed secrets.
+    pub sealing: Arc<SealingKeys>,
+    /// Sends mail.
+    pub mailer: Arc<Mailer>,
+    /// Loads and records webhook attempts in batches.
+    pub deliveries: Deliveries,
+    /// What the operator set.
+    pub settings: Arc<Settings>,
+}
+
+/// What the operator set, as far as handlers need it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Requests in flight to one endpoint, per process.
+    pub endpoint_concurrency: usize,
+    /// How many days events, deliveries and attempts are kept.
+    pub retention_days: u32,
+    /// Where the session issuer publishes its keys.
+    pub session_jwks_url: Option<String>,
+    /// Where this installation is reached, for links in mails; without a trailing slash.
+    pub public_url: String,
+}
+
+impl Context {
+    /// A context over `store` that speaks HTTP through `http` and mail through `mailer`.
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        chance: Chance,
+        http: Client,
+        sealing: SealingKeys,
+        mailer: Mailer,
+        settings: Settings,
+    ) -> Self {
+        // For reqwest, which is built without a choice of its own; a second call changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let deliveries = Deliveries::start(store.clone(), clock.clone(), chance.clone(), &settings);
+        Self {
+            store,
+            clock,
+            chance,
+            http,
+            sealing: Arc::new(sealing),
+            mailer: Arc::new(mailer),
+            deliveries,
+            settings: Arc::new(settings),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Recording attempts: one transaction for all that ended together.
+//!
+//! It ends or puts off the jobs, and what follows counts only for jobs that were still this process's; then the attempts,
+//! the deliveries, the health of their endpoints, and the mails and jobs that a change of health asks for.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use domain::{
+    attempt::{self, Attempt},
+    chance::Chance,
+    clock::Clock,
+    delivery::{self, Change, State},
+    dialect::{Dialect, DialectName, DisableRule, Observation, Transition, health_step},
+    endpoint::{self, Endpoint},
+    id::{EndpointId, EventId, JobId, OrgId},
+};
+use jobs::{
+    endpoint::CheckEndpoint,
+    job::NewJob,
+    queue::{self, JobKey},
+    store::{Store, Tx},
+};
+
+use crate::endpoint::tell_owner;
+
+/// What one run of a delivery's job came to.
+#[derive(Debug)]
+pub struct Record {
+    /// The run.
+    pub job: JobKey,
+    /// The endpoint's dialect.
+    pub dialect: DialectName,
+    /// The request, if one was made.
+    pub requests: Requests,
+    /// What becomes of the delivery.
+    pub change: Change,
+    /// The event, for mails.
+    pub event_id: EventId,
+    /// Its type, for mails.
+    pub event_type: String,
+}
+
+/// Whether a request was made.
+#[derive(Debug)]
+pub enum Requests {
+    /// None: the delivery is held or cancelled.
+    None,
+    /// One, and what it says of the endpoint and when; tests say nothing.
+    One {
+        /// The request.
+        attempt: Attempt,
+        /// For the health ladder.
+        observation: Option<(Observation, DateTime<Utc>)>,
+    },
+}
+
+/// Records `records` in one transaction.
+pub async fn record(
+    store: &Store,
+    clock: &Clock,
+    chance: &Chance,
+    public_url: &str,
+    records: Vec<Record>,
+) -> Result<Vec<()>, sqlx::Error> {
+    let now = clock.now();
+    let mut tx = store.begin().await?;
+    let held = end_jobs(&mut tx, &records).await?;
+    let mine: Vec<&Record> = records.iter().filter(|r| held.contains(&r.job.id)).collect();
+    if mine.len() < records.len() {
+        tracing::warn!(
+            lost = records.len() - mine.len(),
+            "attempts not recorded: another process took their jobs over"
+        );
+    }
+    let attempts: Vec<&Attempt> = mine
+        .iter()
+        .filter_map(|r| if let Requests::One { attempt, .. } = &r.requests { Some(attempt) } else { None })
+        .collect();
+    attempt::insert_many(&mut tx, &attempts).await?;
+    delivery::change_many(&mut tx, &mine.iter().map(|r| &r.change).collect::<Vec<_>>(), now).await?;
+    let endpoints = update_health(&mut tx, &mine, public_url, now, chance).await?;
+    mail_failures(&mut tx, &mine, &endpoints, public_url, now, chance).await?;
+    tx.commit().await?;
+    Ok(records.iter().map(|_| ()).collect())
+}
+
+/// Ends the jobs of deliveries that are decided and puts off the others; returns those that were still held.
+async fn end_jobs(tx: &mut Tx, records: &[Record]) -> Result<HashSet<JobId>, sqlx::Error> {
+    let (later, over): (Vec<_>, Vec<_>) =
+        records.iter().map(|r| (r.job, r.change.next_attempt_at)).partition(|(_, next)| next.is_some());
+    let mut held = HashSet::new();
+    if !over.is_empty() {
+        let keys: Vec<JobKey> = over.into_iter().map(|(key, _)| key).collect();
+        held.extend(queue::delete_running(tx, &keys).await?);
+    }
+    if !later.is_empty() {
+        let keys: Vec<(JobKey, DateTime<Utc>)> =
+            later.into_iter().filter_map(|(key, next)| next.map(|at| (key, at))).collect();
+        held.extend(queue::reschedule_running(tx, &keys).await?);
+    }
+    Ok(held)
+}
+
+/// Lets every endpoint's health take its steps, in the order in which the requests ended.
+async fn update_health(
+    tx: &mut Tx,
+    records: &[&Record],
+    public_url: &str,
+    now: DateTime<Utc>,
+    chance: &Chance,
+) -> Result<HashMap<EndpointId, Endpoint>, sqlx::Error> {
+    let mut seen: BTreeMap<EndpointId, Vec<(DateTime<Utc>, Observation, &Attempt)>> = BTreeMap::new();
+    for record in records {
+        if let Requests::One { attempt, observation: Some((observation, at)) } = &record.requests {
+            seen.entry(attempt.endpoint_id).or_default().push((*at, *observation, attempt));
+        }
+    }
+    if seen.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut endpoints = endpoint::lock_many(tx, &seen.keys().copied().collect::<Vec<_>>()).await?;
+    let mut changes = vec![];
+    for endpoint in &mut endpoints {
+        let Some(observations) = seen.get_mut(&endpoint.id) else { continue };
+        observations.sort_by_key(|(at, ..)| *at);
+        let ladder = &endpoint.row().ladder;
+        for (at, observation, attempt) in observations.iter() {
+            let (state, transition) = health_step(ladder, &endpoint.health_state(), *observation, *at);
+            endpoint.set_health(state);
+            endpoint.last_delivery_at = Some(*at);
+            endpoint.last_response_status = attempt.status;
+            if let Some(transition) = transition {
+                changes.push((endpoint.id, transition));
+            }
+        }
+    }
+    for (id, transition) in &changes {
+        let Some(endpoint) = endpoints.iter_mut().find(|e| e.id == *id) else { continue };
+        on_transition(tx, endpoint, transition, public_url, now, chance).await?;
+    }
+    endpoint::store_health(tx, &endpoints).await?;
+    Ok(endpoints.into_iter().map(|e| (e.id, e)).collect())
+}
+
+/// Notes why an endpoint's health changed, tells its owner, and plans the look that a dialect without traffic needs.
+pub async fn on_transition(
+    tx: &mut Tx,
+    endpoint: &mut Endpoint,
+    transition: &Transition,
+    public_url: &str,
+    now: DateTime<Utc>,
+    chance: &Chance,
+) -> Result<(), sqlx::Error> {
+    tracing::info!(
+        webhook.endpoint_id = %endpoint.public_id(), dialect = %endpoint.dialect, ?transition, "endpoint health changed"
+    );
+    endpoint.health_reason = match transition {
+        Transition::Degraded { .. } => Some(format!("{} failures in a row", endpoint.failures_in_row)),
+        Transition::Disabled { reason } => Some(reason.to_string()),
+        Transition::Recovered => None,
+    };
+    if let Transition::Degraded { disable_at } = transition
+        && matches!(endpoint.row().ladder.disable, DisableRule::NoSuccessFor(_))
+    {
+        let look = CheckEndpoint { endpoint_id: endpoint.id };
+        queue::enqueue(tx, NewJob::new(endpoint.org_id, &look, now, chance).at(*disable_at)).await?;
+    }
+    tell_owner(tx, endpoint, transition, public_url, now, chance).await
+}
+
+/// Mails about deliveries that were given up, for dialects that promise them; one per endpoint and hour.
+async fn mail_failures(
+    tx: &mut Tx,
+    records: &[&Record],
+    endpoints: &HashMap<EndpointId, Endpoint>,
+    public_url: &str,
+    now: DateTime<Utc>,
+    chance: &Chance,
+) -> Result<(), sqlx::Error> {
+    let mut told: HashSet<(OrgId, EndpointId)> = HashSet::new();
+    for record in records {
+        let Requests::One { attempt, observation: Some(_) } = &record.requests else { continue };
+        if record.change.state != State::Failed || !Dialect::by_name(record.dialect).mail_on_failed_delivery {
+            continue;
+        }
+        let Some(endpoint) = endpoints.get(&attempt.endpoint_id) else { continue };
+        if told.insert((endpoint.org_id, endpoint.id)) {
+            crate::endpoint::tell_failed(tx, endpoint, record, attempt, public_url, now, chance).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Endpoints' health beside the attempts: the look when a dialect's patience ends, and the letters to owners.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use domain::{
+    attempt::Attempt,
+    chance::Chance,
+    dialect::{Observation, Transition, health_step},
+    endpoint::{self, Endpoint},
+    mail::{
+        Letter, NewMail,
+        webhook::{Degraded, DeliveryFailed, Disabled, EndpointFacts, Recovered},
+    },
+    org, user,
+};
+use jobs::{endpoint::CheckEndpoint, mail::post, store::Tx};
+
+use crate::{
+    context::Context,
+    delivery::record::{Record, on_transition},
+    registry::{Outcome, Run},
+};
+
+/// How long held deliveries can be replayed, as letters tell it.
+const HELD_DAYS: u32 = 30;
+
+/// Lets time take its step on an endpoint's health.
+///
+/// Safe twice: the endpoint is locked, and a step that was taken does not come again.
+pub async fn check(context: Context, job: CheckEndpoint, _: Run) -> anyhow::Result<Outcome> {
+    let now = context.clock.now();
+    let mut tx = context.store.begin().await?;
+    let mut endpoints = endpoint::lock_many(&mut tx, &[job.endpoint_id]).await?;
+    let Some(endpoint) = endpoints.first_mut() else {
+        return Ok(Outcome::Cancel("the endpoint is gone".into()));
+    };
+    let (state, transition) = health_step(&endpoint.row().ladder, &endpoint.health_state(), Observation::Tick, now);
+    endpoint.set_health(state);
+    if let Some(transition) = transition {
+        let url = &context.settings.public_url;
+        on_transition(&mut tx, endpoint, &transition, url, now, &context.chance).await?;
+        endpoint::store_health(&mut tx, &endpoints).await?;
+    }
+    tx.commit().await?;
+    Ok(Outcome::Done)
+}
+
+/// Tells the owner of a change of health: once per change.
+pub async fn tell_owner(
+    tx: &mut Tx,
+    endpoint: &Endpoint,
+    transition: &Transition,
+    public_url: &str,
+    now: DateTime<Utc>,
+    chance: &Chance,
+) -> Result<(), sqlx::Error> {
+    let id = endpoint.public_id();
+    let slot = format!("{id}/{}", now.to_rfc3339_opts(SecondsFormat::Micros, true));
+    write(tx, endpoint, &slot, public_url, now, chance, |facts| match transition {
+        Transition::Degraded { disable_at } => Degraded {
+            endpoint: facts,
+            failures_in_row: u32::try_from(endpoint.failures_in_row).unwrap_or(0),
+            failing_since: endpoint.first_failure_at.unwrap_or(now),
+            last_error: &last_answer(endpoint.last_response_status),
+            disabled_at: *disable_at,
+        }
+        .letter(),
+        Transition::Recovered => Recovered { endpoint: facts, recovered_at: now }.letter(),
+        Transition::Disabled { reason } => Disabled {
+            endpoint: facts,
+            reason: &reason.to_string(),
+            disabled_at: now,
+            how_to_enable: "Mend the receiver, then switch the endpoint on in the settings or through the API.",
+            held_days: HELD_DAYS,
+        }
+        .letter(),
+    })
+    .await
+}
+
+/// Tells the owner of a delivery that was given up: one letter per endpoint and hour, however many there are.
+pub async fn tell_failed(
+    tx: &mut Tx,
+    endpoint: &Endpoint,
+    record: &Record,
+    attempt: &Attempt,
+    public_url: &str,
+    now: DateTime<Utc>,
+    chance: &Chance,
+) -> Result<(), sqlx::Error> {
+    let slot = format!("{}/{}", endpoint.public_id(), now.format("%Y-%m-%dT%H"));
+    let last_error = if attempt.error.is_empty() { last_answer(attempt.status) } else { attempt.error.clone() };
+    write(tx, endpoint, &slot, public_url, now, chance, |facts| {
+        DeliveryFailed {
+            endpoint: facts,
+            delivery_id: &attempt.delivery_id.to_string(),
+            event_id: &endpoint.row().event_id(record.event_id),
+            event_type: &record.event_type,
+            attempts: u32::try_from(attempt.number).unwrap_or(0),
+            last_error: &last_error,
+            failed_at: now,
+        }
+        .letter()
+    })
+    .await
+}
+
+fn last_answer(status: Option<i32>) -> String {
+    status.map_or_else(|| "no answer".to_owned(), |status| format!("HTTP {status}"))
+}
+
+/// Posts a letter to whoever made the endpoint (for Inkr: the owner of the API key), or to the organisation's owner.
+async fn write(
+    tx: &mut Tx,
+    endpoint: &Endpoint,
+    slot: &str,
+    public_url: &str,
+    now: DateTime<Utc>,
+    chance: &Chance,
+    letter: impl FnOnce(EndpointFacts<'_>) -> Letter,
+) -> Result<(), sqlx::Error> {
+    let Some(org) = org::find(tx, endpoint.org_id).await? else { return Ok(()) };
+    let maker = match endpoint.created_by {
+        Some(id) => user::find(tx, endpoint.org_id, id).await?.map(|user| user.email),
+        None => None,
+    };
+    let recipient = match maker {
+        Some(email) => Some(email),
+        None => org::owner_email(tx, endpoint.org_id).await?,
+    };
+    let Some(recipient) = recipient else {
+        tracing::warn!(org = %endpoint.org_id, "nobody to tell: the organisation has no owner");
+        return Ok(());
+    };
+    let id = endpoint.public_id();
+    let log_url = format!("{public_url}/api/webhooks/endpoints/{id}/deliveries");
+    let facts =
+        EndpointFacts { id: &id, name: &endpoint.name, url: &endpoint.url, org_name: &org.name, log_url: &log_url };
+    let mail = NewMail::new(endpoint.org_id, letter(facts), slot, recipient);
+    post(tx, &mail, now, chance).await?;
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! A worker process: it claims, runs and completes jobs until it is told to stop.
+//!
+//! [`keeper`](self) holds the session, [`claimer`](self) takes jobs for one queue, the apalis [`backend`](self) hands
+//! them to apalis, and the completer writes outcomes back in batches. Each of them outlives a Postgres that goes away.
+
+mod backend;
+mod claimer;
+mod keeper;
+mod scheduler;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use apalis::prelude::{Monitor, WorkerBuilder};
+use jobs::{
+    batch::Batcher,
+    job::Queue,
+    queue::{self, Ended, Ending, Lanes, Session},
+};
+use sqlx::{PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::{context::Context, registry::Registry};
+use backend::JobSource;
+
+/// How a worker process works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The process's name in `job_workers` and the logs.
+    pub name: String,
+    /// The queues it serves.
+    pub queues: Vec<Queue>,
+    /// Jobs at a time, per queue.
+    pub concurrency: usize,
+    /// How long running jobs may go on after the stop signal.
+    pub grace: Duration,
+    /// Whether it announces the slots of the schedule.
+    pub scheduler: bool,
+    /// A direct way to Postgres (no transaction pooler): for LISTEN, the session lock and pinned plans.
+    pub direct: PgConnectOptions,
+}
+
+/// Runs the fleet until `stop` is cancelled: then it claims no more, lets running jobs end for the grace period and
+/// gives the rest back.
+pub async fn run(context: Context, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    let registry = Arc::new(Registry::complete());
+    let pool = pinned_pool(options.direct.clone(), options.queues.len());
+    let completer = completer(context.clone(), pool.clone());
+    let keeper = keeper::start(context.clone(), &options);
+    let listener = tokio::spawn(keeper::listen(context.clone(), pool.clone(), stop.clone()));
+    let scheduler = options.scheduler.then(|| tokio::spawn(scheduler::tick(context.clone(), stop.clone())));
+
+    let mut monitor = Monitor::new().shutdown_timeout(options.grace);
+    for queue in options.queues.clone() {
+        let jobs =
+            claimer::start(context.clone(), pool.clone(), queue, options.concurrency, keeper.clone(), stop.clone());
+        let source = JobSource::new(jobs);
+        let (context, registry, completer) = (context.clone(), registry.clone(), completer.clone());
+        let name = format!("{}:{}", options.name, queue.name());
+        // apalis may build a worker anew after a failure; the source keeps its place.
+        monitor = monitor.register(move |_| {
+            let (context, registry, completer) = (context.clone(), registry.clone(), completer.clone());
+            WorkerBuilder::new(name.as_str()).backend(source.clone()).build(move |slot: backend::Slot| {
+                let (context, registry, completer) = (context.clone(), registry.clone(), completer.clone());
+                async move {
+                    let (job, place) = slot.take();
+                    let ended = registry.run(&context, job).await;
+                    // The place is free once the work is over; its outcome is written with others.
+                    drop(place);
+                    if let Some(ended) = ended {
+                        let _ = completer.call(ended).await;
+                    }
+                }
+            })
+        });
+    }
+    let stopped = stop.clone();
+    let outcome = monitor
+        .run_with_signal(async move {
+            stopped.cancelled().await;
+            Ok(())
+        })
+        .await;
+    stop.cancel();
+    keeper.close().await;
+    listener.abort();
+    if let Some(scheduler) = scheduler {
+        scheduler.abort();
+    }
+    outcome.context("the fleet did not stop cleanly")
+}
+
+/// Runs everything that is due, in this task, with the same claims, handlers and completions as [`run`], until nothing
+/// is left; returns how many runs that were. For tests and for `inkfleet work --once`.
+pub async fn drain(context: &Context, queues: &[Queue], pool: &PgPool) -> anyhow::Result<usize> {
+    let registry = Registry::complete();
+    let mut conn = pool.acquire().await?.detach();
+    let session = Session::open(&mut conn, "drain", context.clock.now()).await?;
+    let mut runs = 0;
+    loop {
+        let mut idle = true;
+        for queue in queues {
+            let (claimed, _) =
+                queue::claim(&mut conn, *queue, &mut Lanes::new(), session.id, 64, context.clock.now()).await?;
+            idle &= claimed.is_empty();
+            runs += claimed.len();
+            let ended: Vec<Ended> =
+                futures::future::join_all(claimed.into_iter().map(|job| registry.run(context, job)))
+                    .await
+                    .into_iter()
+                    .flatten()
+                    .collect();
+            queue::complete(&mut conn, &ended, context.clock.now()).await?;
+        }
+        if idle {
+            break;
+        }
+    }
+    session.close(&mut conn, context.clock.now()).await?;
+    Ok(runs)
+}
+
+/// Connections whose plans stay on the queue's indexes. A generic plan made while the table was empty would scan it
+/// once it is full; figures in `docs/decisions/0003-queue.md`.
+pub fn pinned_pool(direct: PgConnectOptions, queues: usize) -> PgPool {
+    let pinned = direct.options([
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_bitmapscan", "off"),
+        ("enable_sort", "off"),
+        ("jit", "off"),
+    ]);
+    PgPoolOptions::new()
+        .max_connections(u32::try_from(queues).unwrap_or(4) + 4)
+        .min_connections(0)
+        .test_before_acquire(false)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_lazy_with(pinned)
+}
+
+/// Writes outcomes in batches; tries again until Postgres takes them, because the work is done.
+fn completer(context: Context, pool: PgPool) -> Batcher<Ended, ()> {
+    Batcher::start(1000, Duration::ZERO, move |ended: Vec<Ended>| {
+        let (context, pool) = (context.clone(), pool.clone());
+        async move {
+            let mut wait = Duration::from_millis(100);
+            loop {
+                match complete_once(&pool, &ended, &context).await {
+                    Ok(held) => {
+                        if held < ended.len() {
+                            tracing::warn!(
+                                lost = ended.len() - held,
+                                "outcomes dropped: another process took the jobs over"
+                            );
+                        }
+                        if ended.iter().any(|e| matches!(e.ending, Ending::Retry(..) | Ending::Snooze(_))) {
+                            for queue in Queue::ALL {
+                                context.store.bell().hear(queue);
+                            }
+                        }
+                        return Ok::<_, sqlx::Error>(vec![(); ended.len()]);
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, waiting = ended.len(), "outcomes wait for Postgres");
+                        tokio::time::sleep(wait).await;
+                        wait = (wait * 2).min(Duration::from_secs(2));
+                    }
+                }
+            }
+        }
+    })
+}
+
+async fn complete_once(pool: &PgPool, ended: &[Ended], context: &Context) -> Result<usize, sqlx::Error> {
+    let mut conn = pool.acquire().await?;
+    queue::complete(&mut conn, ended, context.clock.now()).await
+}

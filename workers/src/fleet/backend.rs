@@ -1,0 +1,83 @@
+//! Our queue as an apalis [`Backend`].
+//!
+//! The [`claimer`](super::claimer) has already taken the jobs and a place for each, so the backend only hands them over:
+//! nothing waits here behind anything else. Outcomes go back through the completer, not through a layer, because one
+//! place turns an outcome into a row change.
+
+use std::{
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use apalis_core::{
+    backend::{Backend, BackendConfig, finalize::Ephemeral},
+    layers::Identity,
+    task::Task,
+    worker::context::WorkerContext,
+};
+use jobs::queue::Claimed;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// A claimed job and its place among the running ones.
+#[derive(Debug)]
+pub struct Slot(Box<(Claimed, OwnedSemaphorePermit)>);
+
+impl Slot {
+    /// A job with the place that the claimer took for it.
+    pub fn new(job: Claimed, place: OwnedSemaphorePermit) -> Self {
+        Self(Box::new((job, place)))
+    }
+
+    /// The job, and the place to be dropped when its work is over.
+    pub fn take(self) -> (Claimed, OwnedSemaphorePermit) {
+        *self.0
+    }
+}
+
+/// The jobs that a claimer takes, as apalis wants to see them.
+#[derive(Debug, Clone)]
+pub struct JobSource(Arc<Mutex<mpsc::Receiver<Slot>>>);
+
+impl JobSource {
+    /// A source over a claimer's channel.
+    pub fn new(jobs: mpsc::Receiver<Slot>) -> Self {
+        Self(Arc::new(Mutex::new(jobs)))
+    }
+}
+
+impl Backend for JobSource {
+    type Task = Task<Slot>;
+    type Error = std::convert::Infallible;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Self::Task, Self::Error>>> {
+        let mut jobs = self.0.lock().expect("no panic while the channel is polled");
+        jobs.poll_recv(cx).map(|slot| slot.map(|slot| Ok(Task::new(slot))))
+    }
+
+    /// Jobs that were claimed and not handed out are dropped: the session gives them back when it closes.
+    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Self::Error>> {
+        self.0.lock().expect("no panic while the channel is polled").close();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl BackendConfig for JobSource {
+    type Args = Slot;
+    type Id = uuid::Uuid;
+    // Durable in Postgres; "ephemeral" to apalis means that tasks arrive decoded.
+    type Kind = Ephemeral;
+    type Config = ();
+    type Layer = Identity;
+
+    fn config(&self) -> &() {
+        &()
+    }
+
+    fn middleware(&mut self, _: &mut WorkerContext) -> Identity {
+        Identity::new()
+    }
+}

@@ -1,0 +1,13 @@
+//! The fleet: apalis runs the workers, our own `Backend` feeds them from `jobs::queue`, and one file per noun holds the
+//! handlers. Outbound HTTP and mail leave from here and from nowhere else.
+
+pub mod context;
+pub mod delivery;
+pub mod endpoint;
+pub mod fleet;
+pub mod housekeeping;
+pub mod http;
+pub mod mail;
+pub mod registry;
+pub mod replay;
+pub mod session_key;

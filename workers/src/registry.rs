@@ -1,0 +1,209 @@
+//! Which function handles which kind of job: one line each, checked at the start.
+
+use std::{collections::HashMap, future::Future, time::Duration};
+
+use chrono::{DateTime, Utc};
+use domain::id::{JobId, OrgId};
+use futures::future::BoxFuture;
+use jobs::{
+    job::{Job, Queue, backoff},
+    queue::{Claimed, Ended, Ending},
+};
+
+use crate::context::Context;
+
+/// How a handler ends. An error (`?`) means: again later, with backoff.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The work is done.
+    Done,
+    /// The work is no longer wanted, for this reason.
+    Cancel(String),
+    /// Not now: again at that time, without counting the attempt.
+    Snooze(DateTime<Utc>),
+    /// The handler ended the job itself, in the transaction that holds its effect.
+    Recorded,
+}
+
+/// What a handler knows of the run besides its payload.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The job.
+    pub job_id: JobId,
+    /// Whose it is.
+    pub org_id: OrgId,
+    /// What guards the ending of this run.
+    pub key: jobs::queue::JobKey,
+    /// Which start this is, from 1.
+    pub attempt: i16,
+    /// The request that caused it.
+    pub request_id: Option<String>,
+}
+
+type Handled = BoxFuture<'static, Result<Outcome, Failure>>;
+
+enum Failure {
+    /// Runs again later.
+    Temporary(anyhow::Error),
+    /// The stored payload cannot be read by this version.
+    Unreadable(serde_json::Error),
+}
+
+struct Entry {
+    queue: Queue,
+    timeout: Duration,
+    history: bool,
+    handle: Box<dyn Fn(Context, serde_json::Value, Run) -> Handled + Send + Sync>,
+}
+
+/// The handlers by kind.
+pub struct Registry {
+    entries: HashMap<&'static str, Entry>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.entries.keys()).finish()
+    }
+}
+
+impl Registry {
+    /// Every handler of the program.
+    ///
+    /// # Panics
+    /// When a kind is registered twice, or a kind of [`jobs::KINDS`] has no handler: a mistake in the program, found at
+    /// its first start.
+    pub fn complete() -> Self {
+        let registry = Self { entries: HashMap::new() }
+            .on(crate::delivery::attempt)
+            .on(crate::endpoint::check)
+            .on(crate::housekeeping::keep)
+            .on(crate::mail::send)
+            .on(crate::replay::run)
+            .on(crate::session_key::fetch);
+        for kind in jobs::KINDS {
+            assert!(registry.entries.contains_key(kind), "the kind {kind} has no handler");
+        }
+        registry
+    }
+
+    /// Registers the handler of the kind `J`.
+    #[must_use]
+    fn on<J, F, Fut>(mut self, handler: F) -> Self
+    where
+        J: Job,
+        F: Fn(Context, J, Run) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<Outcome>> + Send + 'static,
+    {
+        let entry = Entry {
+            queue: J::QUEUE,
+            timeout: J::TIMEOUT,
+            history: J::HISTORY,
+            handle: Box::new(move |context, payload, run| {
+                Box::pin(async move {
+                    let job: J = serde_json::from_value(payload).map_err(Failure::Unreadable)?;
+                    handler(context, job, run).await.map_err(Failure::Temporary)
+                })
+            }),
+        };
+        assert!(self.entries.insert(J::KIND, entry).is_none(), "the kind {} is registered twice", J::KIND);
+        self
+    }
+
+    /// The kinds of one queue, for the operator.
+    pub fn kinds(&self, queue: Queue) -> Vec<&'static str> {
+        let mut kinds: Vec<_> = self.entries.iter().filter(|(_, e)| e.queue == queue).map(|(kind, _)| *kind).collect();
+        kinds.sort_unstable();
+        kinds
+    }
+
+    /// Runs one job and says what becomes of it; `None` when the handler has ended it already. A panic is a retry.
+    pub async fn run(&self, context: &Context, job: Claimed) -> Option<Ended> {
+        let started = tokio::time::Instant::now();
+        let key = job.key();
+        let kind = job.kind.clone();
+        let request_id = job.request_id.clone();
+        let (ending, history) = self.decide(context, job).await;
+        let outcome = match &ending {
+            None => "recorded",
+            Some(Ending::Done) => "done",
+            Some(Ending::Cancelled(_)) => "cancelled",
+            Some(Ending::Retry(..)) => "retry",
+            Some(Ending::Snooze(_)) => "snooze",
+            Some(Ending::Dead(_)) => "dead",
+        };
+        metrics::counter!("inkfleet_jobs_total", "kind" => kind.clone(), "outcome" => outcome).increment(1);
+        let took_ms = started.elapsed().as_millis() as u64;
+        match &ending {
+            Some(Ending::Retry(at, error)) => tracing::warn!(
+                job.id = %key.id, job.kind = kind, job.attempt = key.attempt, request_id, took_ms, retry_at = %at, error,
+                "job failed and runs again"
+            ),
+            Some(Ending::Dead(error)) => tracing::error!(
+                job.id = %key.id, job.kind = kind, job.attempt = key.attempt, request_id, took_ms, error,
+                "job is dead: see `inkfleet admin jobs`"
+            ),
+            _ => {
+                tracing::debug!(job.id = %key.id, job.kind = kind, job.attempt = key.attempt, request_id, took_ms, outcome)
+            }
+        }
+        ending.map(|ending| Ended { job: key, ending, history })
+    }
+
+    async fn decide(&self, context: &Context, job: Claimed) -> (Option<Ending>, bool) {
+        let Some(entry) = self.entries.get(job.kind.as_str()) else {
+            return (Some(Ending::Dead(format!("no handler for the kind {}: an older program?", job.kind))), true);
+        };
+        let (key, last) = (job.key(), job.attempt >= job.max_attempts);
+        let run = Run { job_id: job.id, org_id: job.org_id, key, attempt: job.attempt, request_id: job.request_id };
+        // A task of its own: the runtime spreads them over its threads, and a panic ends there.
+        let task = tokio::spawn(tokio::time::timeout(entry.timeout, (entry.handle)(context.clone(), job.payload, run)));
+        let error = match AbortOnDrop(task).await {
+            Ok(Ok(Ok(Outcome::Recorded))) => return (None, entry.history),
+            Ok(Ok(Ok(Outcome::Done))) => return (Some(Ending::Done), entry.history),
+            Ok(Ok(Ok(Outcome::Cancel(reason)))) => return (Some(Ending::Cancelled(reason)), entry.history),
+            Ok(Ok(Ok(Outcome::Snooze(at)))) => return (Some(Ending::Snooze(at)), entry.history),
+            Ok(Ok(Err(Failure::Unreadable(error)))) => {
+                return (Some(Ending::Dead(format!("the payload does not decode: {error}"))), true);
+            }
+            Ok(Ok(Err(Failure::Temporary(error)))) => format!("{error:#}"),
+            Ok(Err(_)) => format!("took longer than {} s", entry.timeout.as_secs()),
+            Err(panic) => format!("panicked: {}", panic_text(panic)),
+        };
+        let ending = if last {
+            Ending::Dead(error)
+        } else {
+            let wait = backoff(key.attempt, context.chance.unit());
+            Ending::Retry(context.clock.now() + chrono::TimeDelta::from_std(wait).unwrap_or_default(), error)
+        };
+        (Some(ending), entry.history)
+    }
+}
+
+/// A handler that is given up (the grace period is over) stops, and does not go on unseen.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, tokio::task::JoinError>;
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn panic_text(error: tokio::task::JoinError) -> String {
+    if !error.is_panic() {
+        return "the program is stopping".into();
+    }
+    let panic = error.into_panic();
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into())
+}
