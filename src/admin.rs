@@ -17,7 +17,7 @@ pub enum AdminCommand {
     CreateUser(identity::CreateUser),
     /// Create an API key; it is shown now and never again.
     CreateKey(identity::CreateKey),
-    /// Sign a session token (where the program is its own issuer).
+    /// Sign a session token; needs INKFLEET_SESSION_SIGNING_KEY.
     CreateSession(identity::CreateSession),
     /// List, show, retry, cancel or purge jobs.
     #[command(subcommand)]
@@ -43,6 +43,8 @@ pub async fn run(command: AdminCommand) -> anyhow::Result<()> {
     }
 }
 
+/// One line on standard output. A reader that has seen enough (`| head`) is no error.
 fn print(value: &serde_json::Value) {
-    println!("{value}");
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{value}");
 }

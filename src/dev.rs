@@ -62,7 +62,7 @@ struct Kept {
 /// Runs the development installation until a signal.
 pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let mut settings = Settings::from_env(Purpose::Develop)?;
-    telemetry::log(&settings.log);
+    let _traces = telemetry::log(&settings.log)?;
     let metrics = telemetry::metrics();
     let stop = stop_signal();
     fs::create_dir_all(&args.dir).with_context(|| format!("cannot make {}", args.dir.display()))?;
@@ -83,9 +83,9 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let server = Server::bind(parts.settings.http.address()).await?;
     let public_url = parts.settings.http.public_url(server.address);
     let session = demo.session(&parts)?;
-    demo.print(args.json, &public_url, &session, &kept);
+    demo.print(&parts.settings, args.json, &public_url, &session, &kept);
     let fleet = fleet::run(parts.context(public_url.clone())?, parts.fleet_options()?, stop.clone());
-    let served = server.run(parts.app(public_url)?, stop.clone());
+    let served = server.run(api::routes(parts.app(public_url)?), stop.clone());
     let result = both(fleet, served, &stop).await;
     if let Some(cluster) = cluster {
         parts.store.pool().close().await;
@@ -224,7 +224,7 @@ impl Demo {
         Ok(Some(issuer.issue(&self.owner.subject(), Some(&claim), SESSION, now, &parts.chance)?))
     }
 
-    fn print(&self, json: bool, url: &str, session: &Option<SecretString>, kept: &Kept) {
+    fn print(&self, settings: &Settings, json: bool, url: &str, session: &Option<SecretString>, kept: &Kept) {
         let session = session.as_ref().map_or("", |token| token.expose_secret());
         if json {
             let line = json!({"url": url, "org_id": self.org.id, "session": session, "keys": kept.keys});
@@ -232,21 +232,22 @@ impl Demo {
             return;
         }
         let key = |name: &str| kept.keys.get(name).map_or("", String::as_str);
+        let program = std::env::current_exe().map_or_else(|_| "inkfleet".into(), |path| path.display().to_string());
+        let plan = self.org.plan.name();
+        let database = settings.database.url.as_ref().map_or("", |url| url.expose_secret());
         println!("Inkfleet is ready at {url} (API: {url}/docs)\n");
-        println!(
-            "  organisation   {}  (plan {}; owner@demo.example, member@demo.example)",
-            self.org.id,
-            self.org.plan.name()
-        );
+        println!("  organisation   {}  (plan {plan}; owner@demo.example, member@demo.example)", self.org.id);
         for (name, secret) in &kept.keys {
             println!("  {name:<14} {secret}");
         }
-        println!("  session        {session}\n");
-        println!("Start a receiver in another terminal:\n");
-        println!("  inkfleet listen --port 9000\n");
-        println!("Point an endpoint at it, send an event, and watch it arrive:\n");
+        println!("  session        {session}");
+        println!("  DATABASE_URL   {database} (for `inkfleet admin`)\n");
+        println!("1. Create an endpoint; its answer shows the signing secret, whsec_…, once:\n");
         println!("  curl -X POST {url}/api/v1/webhook/endpoints -H 'api-key: {}' \\", key("secret_live"));
         println!("    -H 'Content-Type: application/json' -d '{{\"url\": \"http://127.0.0.1:9000/\"}}'\n");
+        println!("2. Receive there, in another terminal, with that secret:\n");
+        println!("  {program} listen --port 9000 --secret whsec_…\n");
+        println!("3. Publish an event, and see it arrive verified:\n");
         println!("  curl -X POST {url}/api/v1/events -H 'X-API-Key: {}' \\", key("ink"));
         println!("    -H 'Content-Type: application/json' \\");
         println!(

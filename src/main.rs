@@ -5,21 +5,19 @@ use domain::clock::Clock;
 use inkfleet::{
     admin::{self, AdminCommand},
     config::{Purpose, Settings},
-    dev::{self, DevArgs},
+    dev::{self, DevArgs, both},
     listen::{self, ListenArgs},
     migrate,
     program::{Parts, Server, stop_signal},
-    telemetry,
+    telemetry::{self, Traces},
 };
 use jobs::job::Queue;
 use secrecy::ExposeSecret;
 use workers::fleet;
 
 /// Webhooks, links, codes and scheduled work: one program and one Postgres.
-///
-/// Settings come from the environment; .env.sample lists them.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = "Settings come from the environment: `inkfleet settings` lists them.")]
 struct Program {
     #[command(subcommand)]
     command: Command,
@@ -27,11 +25,11 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the API.
+    /// Serve the API, on BIND and PORT.
     Serve,
     /// Run the workers.
     Work {
-        /// Only these queues, separated by commas; INKFLEET_QUEUES if not given.
+        /// Only these queues (deliveries, mail, system), separated by commas; INKFLEET_QUEUES if not given.
         #[arg(long, value_delimiter = ',', value_parser = queue)]
         queues: Vec<Queue>,
         /// Jobs at a time and per queue; INKFLEET_CONCURRENCY if not given.
@@ -46,7 +44,7 @@ enum Command {
     Listen(ListenArgs),
     /// Print the OpenAPI file.
     Openapi,
-    /// Print a sample of all settings.
+    /// Print .env.sample: every setting, with what it means and its default.
     Settings,
     /// Organisations, people, keys, sessions, jobs and mails.
     #[command(subcommand)]
@@ -81,7 +79,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Work { queues, concurrency } => work(queues, concurrency).await,
         Command::Migrate => {
             let settings = Settings::from_env(Purpose::Administer)?;
-            telemetry::log(&settings.log);
+            let _traces = telemetry::log(&settings.log)?;
             let url = settings.database.direct_url().expect("the settings were checked for a database");
             migrate::run(url.expose_secret(), Clock::system().now()).await?;
             tracing::info!("the schema is up to date");
@@ -93,28 +91,34 @@ async fn run(command: Command) -> anyhow::Result<()> {
             Ok(listen::run(args, async move { stop.cancelled().await }).await?)
         }
         Command::Openapi => {
-            print!("{}", api::openapi_yaml());
+            print(&api::openapi_yaml());
             Ok(())
         }
         Command::Settings => {
-            print!("{}", inkfleet::config::env_sample());
+            print(&inkfleet::config::env_sample());
             Ok(())
         }
         Command::Admin(command) => admin::run(command).await,
     }
 }
 
+/// A text on standard output. A reader that has seen enough (`| head`) is no error.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
 async fn serve() -> anyhow::Result<()> {
-    let settings = start(Purpose::Serve)?;
+    let (settings, _traces) = start(Purpose::Serve)?;
     let parts = Parts::new(settings, telemetry::metrics()).await?;
     let server = Server::bind(parts.settings.http.address()).await?;
     let app = parts.app(parts.settings.http.public_url(server.address))?;
     tracing::info!(address = %server.address, "serving");
-    server.run(app, stop_signal()).await
+    server.run(api::routes(app), stop_signal()).await
 }
 
 async fn work(queues: Vec<Queue>, concurrency: Option<u16>) -> anyhow::Result<()> {
-    let mut settings = start(Purpose::Work)?;
+    let (mut settings, _traces) = start(Purpose::Work)?;
     if !queues.is_empty() {
         settings.workers.queues = queues;
     }
@@ -126,14 +130,24 @@ async fn work(queues: Vec<Queue>, concurrency: Option<u16>) -> anyhow::Result<()
     let queues: Vec<&str> = options.queues.iter().map(|queue| queue.name()).collect();
     tracing::info!(worker.name = options.name, ?queues, concurrency = options.concurrency, "working");
     let public_url = parts.settings.http.public_url(parts.settings.http.address());
-    fleet::run(parts.context(public_url)?, options, stop_signal()).await
+    let stop = stop_signal();
+    let fleet = fleet::run(parts.context(public_url.clone())?, options, stop.clone());
+    match parts.settings.workers.probes {
+        None => fleet.await,
+        Some(address) => {
+            let server = Server::bind(address).await?;
+            tracing::info!(address = %server.address, "probes answer");
+            let probes = server.run(api::probe_routes(parts.app(public_url)?), stop.clone());
+            both(fleet, probes, &stop).await
+        }
+    }
 }
 
-fn start(purpose: Purpose) -> anyhow::Result<Settings> {
+fn start(purpose: Purpose) -> anyhow::Result<(Settings, Traces)> {
     let settings = Settings::from_env(purpose)?;
-    telemetry::log(&settings.log);
+    let traces = telemetry::log(&settings.log)?;
     for warning in settings.warnings(purpose) {
         tracing::warn!("{warning}");
     }
-    Ok(settings)
+    Ok((settings, traces))
 }

@@ -13,7 +13,10 @@ use domain::{
 };
 use jobs::{job::Queue, store::Store};
 use metrics_exporter_prometheus::PrometheusHandle;
-use poem::listener::{Acceptor, Listener, TcpListener};
+use poem::{
+    Endpoint, Response,
+    listener::{Acceptor, Listener, TcpListener},
+};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
 use tokio_util::sync::CancellationToken;
@@ -89,6 +92,7 @@ impl Parts {
     pub fn context(&self, public_url: String) -> anyhow::Result<context::Context> {
         let settings = context::Settings {
             endpoint_concurrency: self.settings.webhooks.endpoint_concurrency,
+            allow_http_targets: self.settings.webhooks.allow_http_targets,
             retention_days: u32::from(self.settings.webhooks.retention_days),
             session_jwks_url: self.settings.security.session_jwks_url.as_ref().map(|url| url.as_str().to_owned()),
             public_url,
@@ -173,22 +177,15 @@ impl Server {
         Ok(Self { acceptor, address: local.unwrap_or(address) })
     }
 
-    /// Serves until `stop`, then lets running requests end, ten seconds at most.
-    pub async fn run(self, app: App, stop: CancellationToken) -> anyhow::Result<()> {
-        let limiter = app.limiter.clone();
-        let shrinking = tokio::spawn(async move {
-            let mut tick = tokio::time::interval(Duration::from_secs(60));
-            loop {
-                tick.tick().await;
-                limiter.shrink();
-            }
-        });
+    /// Serves `routes` until `stop`, then lets running requests end, ten seconds at most.
+    pub async fn run(
+        self,
+        routes: impl Endpoint<Output = Response> + 'static,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
         let signal = async move { stop.cancelled().await };
-        let served = poem::Server::new_with_acceptor(self.acceptor)
-            .run_with_graceful_shutdown(api::routes(app), signal, Some(Duration::from_secs(10)))
-            .await;
-        shrinking.abort();
-        Ok(served?)
+        let server = poem::Server::new_with_acceptor(self.acceptor);
+        Ok(server.run_with_graceful_shutdown(routes, signal, Some(Duration::from_secs(10))).await?)
     }
 }
 

@@ -87,7 +87,6 @@ fn a_wrong_secret_is_not_repeated() {
         ("INKFLEET_SECRET_KEY", "hunter2hunter2"),
         ("INKFLEET_SESSION_SIGNING_KEY", "-----BEGIN hunter2hunter2"),
         ("SMTP_URL", "hunter2hunter2"),
-        ("CRON_SECRET", "hunter2"),
     ];
     for (name, value) in wrong {
         let sentence = read(Purpose::Serve, &[(name, value)]).unwrap_err().to_string();
@@ -158,7 +157,6 @@ fn secrets_are_not_in_the_debug_output() {
         ("DATABASE_DIRECT_URL", "postgres://fleet:hunter2hunter2@db/fleet"),
         ("SMTP_URL", "smtp://fleet:hunter2hunter2@mail.example:587"),
         ("MAIL_FROM", "Inkfleet <fleet@example.com>"),
-        ("CRON_SECRET", "hunter2hunter2hunter2"),
     ];
     let shown = format!("{:#?}", read(Purpose::Serve, &more).unwrap());
     assert!(!shown.contains("hunter2"), "{shown}");

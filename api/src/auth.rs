@@ -1,6 +1,6 @@
 //! Who asks: a session, or an API key with a prefix that the surface accepts.
 //!
-//! A route names its gate in its signature (`Auth<Manager>`-like types below), so the OpenAPI file and the check cannot
+//! A route names its gate in its signature (`Auth<Session>`, `Auth<InkrKey>`), so the OpenAPI file and the check cannot
 //! disagree.
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
@@ -48,15 +48,16 @@ pub struct Scheme {
 /// Every scheme of the API.
 pub const SCHEMES: [Scheme; 8] = [
     Scheme {
-        name: "sessionCookie",
-        description: "A workspace session of the sign-in service, in the `__session` cookie. Unsafe methods need a same-origin `Origin` header.",
-        carrier: Carrier::SessionCookie,
-        prefixes: &[],
-    },
-    Scheme {
         name: "sessionToken",
         description: "A workspace session (RS256 JWT) as Bearer token.",
         carrier: Carrier::Bearer,
+        prefixes: &[],
+    },
+    // After the token: what a script sends on purpose goes before what a browser sends with everything.
+    Scheme {
+        name: "sessionCookie",
+        description: "A workspace session of the sign-in service, in the `__session` cookie. Unsafe methods need a same-origin `Origin` header.",
+        carrier: Carrier::SessionCookie,
         prefixes: &[],
     },
     Scheme {
@@ -174,10 +175,11 @@ impl<'a, G: Gate> ApiExtractor<'a> for Auth<G> {
     async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         let app = request.data::<App>().expect("the server puts the app into every request");
         let caller = authenticate::<G>(app, request).await?;
-        let left = app.limiter.take(&caller)?;
+        let (left, taken) = app.limiter.take(&caller);
         request.extensions().get::<Arc<std::sync::Mutex<Option<crate::rate::Left>>>>().inspect(|slot| {
             *slot.lock().expect("no panic under the lock") = Some(left);
         });
+        taken?;
         Ok(Self(caller, PhantomData))
     }
 }
@@ -248,11 +250,14 @@ async fn session(app: &App, token: &str) -> Result<Caller, Failure> {
     let Some(org) = &claims.org else {
         return Err(Failure::forbidden("The session has no active organisation."));
     };
+    let no_member = || Failure::unauthorized("The session's user is no member of its organisation.");
+    if claims.subject.contains('\0') || org.external_id.contains('\0') {
+        // Postgres would not even look for it.
+        return Err(no_member());
+    }
     let mut conn = app.store.pool().acquire().await?;
     let membership = member::find_by_subject(&mut conn, &claims.subject, &org.external_id).await?;
-    membership
-        .map(|membership| Caller::from_session(&membership))
-        .ok_or_else(|| Failure::unauthorized("The session's user is no member of its organisation."))
+    membership.map(|membership| Caller::from_session(&membership)).ok_or_else(no_member)
 }
 
 /// Verifies session tokens with the operator's key, or with the issuer's keys that the workers fetch into Postgres.

@@ -16,30 +16,33 @@ use poem_openapi::{
     registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry},
     types::{ToJSON, Type},
 };
+use secrecy::ExposeSecret;
 
 use crate::{app::App, failure::Failure};
 
 const REPLAYED: &str = "Idempotency-Replayed";
+/// The longest key, in characters.
+const KEY_MAX: usize = 255;
 
-/// The answer to a create: fresh, or as it was stored.
+/// The answer to a create: fresh, or as it was stored. `STATUS` is what the OpenAPI file says of it.
 #[derive(Debug)]
 pub struct Created<T, const STATUS: u16 = 201> {
     body: String,
+    status: StatusCode,
     replayed: bool,
     of: PhantomData<T>,
 }
 
 impl<T: ToJSON, const STATUS: u16> Created<T, STATUS> {
-    /// A fresh answer.
-    pub fn new(value: &T) -> Self {
-        Self { body: value.to_json_string(), replayed: false, of: PhantomData }
+    /// A fresh answer that is not stored.
+    pub fn new(status: StatusCode, value: &T) -> Self {
+        Self { body: value.to_json_string(), status, replayed: false, of: PhantomData }
     }
 }
 
 impl<T: Send, const STATUS: u16> IntoResponse for Created<T, STATUS> {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(STATUS).unwrap_or(StatusCode::OK);
-        let mut response = Response::builder().status(status).content_type("application/json");
+        let mut response = Response::builder().status(self.status).content_type("application/json");
         if self.replayed {
             response = response.header(REPLAYED, "true");
         }
@@ -73,13 +76,22 @@ impl<T: Type, const STATUS: u16> ApiResponse for Created<T, STATUS> {
     }
 }
 
+/// What makes a request the same as an earlier one.
+#[derive(Debug, Clone, Copy)]
+pub struct Once<'a> {
+    /// The route.
+    pub operation: &'static str,
+    /// The `Idempotency-Key`, if the request has one.
+    pub key: Option<&'a str>,
+    /// The hash of its body.
+    pub hash: &'a [u8; 32],
+}
+
 /// The transaction of a create, and the key under which its answer will be stored.
 pub struct Creation<'a> {
     app: &'a App,
     caller: &'a Caller,
-    operation: &'static str,
-    key: Option<&'a str>,
-    hash: &'a [u8; 32],
+    once: Once<'a>,
     /// The transaction that the create writes in.
     pub tx: Tx,
 }
@@ -92,70 +104,96 @@ pub enum Begun<'a, T, const STATUS: u16> {
     Before(Created<T, STATUS>),
 }
 
-/// Begins a create; `hash` is the hash of the request's body.
-pub async fn begin<'a, T, const STATUS: u16>(
-    app: &'a App,
-    caller: &'a Caller,
-    operation: &'static str,
-    key: Option<&'a str>,
-    hash: &'a [u8; 32],
-) -> Result<Begun<'a, T, STATUS>, Failure> {
-    let mut tx = app.store.begin().await?;
-    if let Some(key) = key {
-        if key.is_empty() || key.len() > 255 {
-            return Err(Failure::field("Idempotency-Key", "must be 1 to 255 characters"));
+impl<'a> Once<'a> {
+    /// The answer that the same request got before, if it did. For creates with checks that take their time, before
+    /// these; [`Once::begin`] asks again.
+    pub async fn answered<T, const STATUS: u16>(
+        self,
+        app: &'a App,
+        caller: &'a Caller,
+    ) -> Result<Option<Created<T, STATUS>>, Failure> {
+        let Some(key) = self.key else { return Ok(None) };
+        let mut conn = app.store.pool().acquire().await?;
+        let answer = idempotency::find(&mut conn, caller.org_id, self.operation, key).await?;
+        answer.map(|answer| self.again(app, caller, key, &answer)).transpose()
+    }
+
+    /// Begins the create, which holds the key until its transaction ends.
+    pub async fn begin<T, const STATUS: u16>(
+        self,
+        app: &'a App,
+        caller: &'a Caller,
+    ) -> Result<Begun<'a, T, STATUS>, Failure> {
+        let mut tx = app.store.begin().await?;
+        let Some(key) = self.key else { return Ok(Begun::Fresh(Creation { app, caller, once: self, tx })) };
+        if key.is_empty() || key.len() > KEY_MAX {
+            return Err(Failure::field("Idempotency-Key", format!("must be 1 to {KEY_MAX} characters")));
         }
-        match idempotency::take(&mut tx, caller.org_id, operation, key).await? {
+        match idempotency::take(&mut tx, caller.org_id, self.operation, key).await? {
             Taken::Running => {
                 let message = "A request with this Idempotency-Key is under way.";
-                return Err(Failure::conflict("idempotency_running", message).retry_after(1));
+                Err(Failure::conflict("idempotency_running", message).retry_after(1))
             }
-            Taken::Answered(answer) => return replay(app, caller, operation, key, hash, &answer).map(Begun::Before),
-            Taken::Fresh => {}
+            Taken::Answered(answer) => self.again(app, caller, key, &answer).map(Begun::Before),
+            Taken::Fresh => Ok(Begun::Fresh(Creation { app, caller, once: self, tx })),
         }
     }
-    Ok(Begun::Fresh(Creation { app, caller, operation, key, hash, tx }))
+
+    fn again<T, const STATUS: u16>(
+        self,
+        app: &App,
+        caller: &Caller,
+        key: &str,
+        answer: &Answer,
+    ) -> Result<Created<T, STATUS>, Failure> {
+        if answer.request_hash != self.hash {
+            return Err(Failure::conflict(
+                "idempotency_mismatch",
+                "This Idempotency-Key was used with another body; use a new key for a new request.",
+            ));
+        }
+        let body = app.sealing.open_text(&answer.answer, &self.context(caller, key)).map_err(Failure::internal)?;
+        Ok(Created {
+            body: body.expose_secret().to_owned(),
+            status: u16::try_from(answer.status).ok().and_then(|s| StatusCode::from_u16(s).ok()).unwrap_or_default(),
+            replayed: true,
+            of: PhantomData,
+        })
+    }
+
+    fn context(self, caller: &Caller, key: &str) -> String {
+        format!("idempotency:{}/{}/{key}", caller.org_id.0, self.operation)
+    }
 }
 
 impl Creation<'_> {
     /// Stores the answer under the key, if there is one, and commits.
-    pub async fn finish<T: ToJSON, const STATUS: u16>(mut self, value: &T) -> Result<Created<T, STATUS>, Failure> {
-        let created = Created::new(value);
-        if let Some(key) = self.key {
-            let context = context(self.caller, self.operation, key);
+    pub async fn finish<T: ToJSON, const STATUS: u16>(self, value: &T) -> Result<Created<T, STATUS>, Failure> {
+        self.finish_as(StatusCode::from_u16(STATUS).unwrap_or_default(), value).await
+    }
+
+    /// The same with another status, where an answer may have several.
+    pub async fn finish_as<T: ToJSON, const STATUS: u16>(
+        mut self,
+        status: StatusCode,
+        value: &T,
+    ) -> Result<Created<T, STATUS>, Failure> {
+        let created = Created::new(status, value);
+        if let Some(key) = self.once.key {
             let stored = Answer {
-                request_hash: self.hash.to_vec(),
-                status: i16::try_from(STATUS).unwrap_or_default(),
+                request_hash: self.once.hash.to_vec(),
+                status: i16::try_from(status.as_u16()).unwrap_or_default(),
                 content_type: "application/json".into(),
-                answer: self.app.sealing.seal(created.body.as_bytes(), &context, &self.app.chance),
+                answer: self.app.sealing.seal(
+                    created.body.as_bytes(),
+                    &self.once.context(self.caller, key),
+                    &self.app.chance,
+                ),
             };
             let now = self.app.clock.now();
-            idempotency::store(&mut self.tx, self.caller.org_id, self.operation, key, &stored, now).await?;
+            idempotency::store(&mut self.tx, self.caller.org_id, self.once.operation, key, &stored, now).await?;
         }
         self.tx.commit().await?;
         Ok(created)
     }
-}
-
-fn replay<T, const STATUS: u16>(
-    app: &App,
-    caller: &Caller,
-    operation: &str,
-    key: &str,
-    hash: &[u8; 32],
-    answer: &Answer,
-) -> Result<Created<T, STATUS>, Failure> {
-    if answer.request_hash != hash {
-        return Err(Failure::conflict(
-            "idempotency_mismatch",
-            "This Idempotency-Key was used with another body; use a new key for a new request.",
-        ));
-    }
-    use secrecy::ExposeSecret;
-    let body = app.sealing.open_text(&answer.answer, &context(caller, operation, key)).map_err(Failure::internal)?;
-    Ok(Created { body: body.expose_secret().to_owned(), replayed: true, of: PhantomData })
-}
-
-fn context(caller: &Caller, operation: &str, key: &str) -> String {
-    format!("idempotency:{}/{operation}/{key}", caller.org_id.0)
 }

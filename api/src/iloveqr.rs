@@ -19,12 +19,13 @@ use crate::{
     app::App,
     auth::{Auth, IloveqrKey},
     failure::Failure,
-    idempotency::{Begun, Created, begin},
+    idempotency::{Created, Once},
     inkode::DeliveryState,
-    input::Input,
+    input::{Input, OptionalInput},
     page,
     server::{Tag, request_id},
     surface::{Failed, Iloveqr},
+    text::{self, Text},
     timestamp::Timestamp,
     webhook::{self, Draft, Names, Patch},
 };
@@ -37,14 +38,12 @@ const DIALECT: DialectName = DialectName::Iloveqr;
 #[oai(example)]
 struct IloveqrWebhookInput {
     /// Where it is: https, no private address.
-    #[oai(validator(max_length = 2000))]
-    url: String,
+    url: Text<text::Target>,
     /// What it subscribes to.
     #[oai(validator(min_items = 1, unique_items))]
-    events: Vec<String>,
+    events: Vec<Text<text::IloveqrEventType>>,
     /// Your own signing secret: 8 to 255 printable ASCII characters.
-    #[oai(validator(min_length = 8, max_length = 255))]
-    secret: String,
+    secret: Text<text::IloveqrSecret>,
 }
 
 impl poem_openapi::types::Example for IloveqrWebhookInput {
@@ -59,18 +58,23 @@ impl poem_openapi::types::Example for IloveqrWebhookInput {
 
 /// A webhook's settings anew; what is not given stays.
 #[derive(Debug, Object, Deserialize)]
+#[oai(example)]
 struct IloveqrWebhookUpdate {
     /// Where it is.
-    #[oai(validator(max_length = 2000))]
-    url: Option<String>,
+    url: Option<Text<text::Target>>,
     /// What it subscribes to.
     #[oai(validator(min_items = 1, unique_items))]
-    events: Option<Vec<String>>,
+    events: Option<Vec<Text<text::IloveqrEventType>>>,
     /// A new signing secret.
-    #[oai(validator(min_length = 8, max_length = 255))]
-    secret: Option<String>,
+    secret: Option<Text<text::IloveqrSecret>>,
     /// Switched on.
     enabled: Option<bool>,
+}
+
+impl poem_openapi::types::Example for IloveqrWebhookUpdate {
+    fn example() -> Self {
+        Self { url: None, events: Some(vec!["qr.scanned".into()]), secret: None, enabled: Some(true) }
+    }
 }
 
 /// How a webhook does.
@@ -90,13 +94,13 @@ enum IloveqrStatus {
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 struct IloveqrWebhook {
     /// Its id.
-    id: String,
+    id: Text<text::IloveqrWebhookId>,
     /// The organisation.
-    organization_id: String,
+    organization_id: Text<text::OrgId>,
     /// Where it is.
-    url: String,
+    url: Text<text::Url>,
     /// What it subscribes to.
-    events: Vec<String>,
+    events: Vec<Text<text::IloveqrEventType>>,
     /// Your switch.
     enabled: bool,
     /// How it does.
@@ -117,10 +121,10 @@ impl From<Endpoint> for IloveqrWebhook {
             _ => IloveqrStatus::Active,
         };
         Self {
-            id: endpoint.public_id(),
-            organization_id: endpoint.org_id.to_string(),
+            id: endpoint.public_id().into(),
+            organization_id: endpoint.org_id.to_string().into(),
             events: webhook::subscriptions(&endpoint),
-            url: endpoint.url,
+            url: endpoint.url.into(),
             enabled: endpoint.enabled,
             status,
             last_delivery_at: endpoint.last_delivery_at.map(Into::into),
@@ -137,7 +141,7 @@ struct IloveqrWebhookPage {
     /// The webhooks.
     data: Vec<IloveqrWebhook>,
     /// The `cursor` of the next page; absent on the last.
-    next_cursor: Option<String>,
+    next_cursor: Option<Text<text::IloveqrWebhookId>>,
 }
 
 /// A delivery, as the log shows it.
@@ -145,11 +149,11 @@ struct IloveqrWebhookPage {
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 struct IloveqrLogEntry {
     /// The delivery.
-    id: String,
+    id: Text<text::DeliveryId>,
     /// The event it carries.
-    event_id: String,
+    event_id: Text<text::EventId>,
     /// The event's type.
-    event: String,
+    event: Text<text::IloveqrEventType>,
     /// Where it stands.
     status: DeliveryState,
     /// Why.
@@ -165,9 +169,9 @@ struct IloveqrLogEntry {
 impl From<Delivery> for IloveqrLogEntry {
     fn from(row: Delivery) -> Self {
         Self {
-            id: row.id.to_string(),
-            event_id: row.event_id.to_string(),
-            event: row.event_type,
+            id: row.id.to_string().into(),
+            event_id: row.event_id.to_string().into(),
+            event: row.event_type.into(),
             status: row.state.into(),
             message: row.reason,
             attempts: row.attempts,
@@ -184,14 +188,21 @@ struct IloveqrLogPage {
     /// The deliveries.
     data: Vec<IloveqrLogEntry>,
     /// The `cursor` of the next page; absent on the last.
-    next_cursor: Option<String>,
+    next_cursor: Option<Text<text::DeliveryId>>,
 }
 
 /// What a test sends.
 #[derive(Debug, Object, Deserialize)]
+#[oai(example)]
 struct IloveqrTestInput {
     /// The event type; the first that the webhook subscribes to if not given.
-    event: Option<String>,
+    event: Option<Text<text::IloveqrEventType>>,
+}
+
+impl poem_openapi::types::Example for IloveqrTestInput {
+    fn example() -> Self {
+        Self { event: Some("qr.scanned".into()) }
+    }
 }
 
 /// A test under way.
@@ -199,9 +210,9 @@ struct IloveqrTestInput {
 #[oai(rename_all = "camelCase")]
 struct IloveqrTest {
     /// The event that was made for it.
-    event_id: String,
+    event_id: Text<text::EventId>,
     /// Its delivery, as the log shows it.
-    delivery_id: String,
+    delivery_id: Text<text::DeliveryId>,
 }
 
 /// The answer to a test.
@@ -232,22 +243,22 @@ impl IloveqrApi {
         &self,
         auth: Auth<IloveqrKey>,
         /// The organisation, the key's own.
-        org_id: Path<String>,
+        org_id: Path<Text<text::OrgId>>,
         /// The size of the page, 25 if not given.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<i64>>,
         /// The `nextCursor` of the page before.
-        cursor: Query<Option<String>>,
+        cursor: Query<Option<Text<text::IloveqrWebhookId>>>,
     ) -> Result<Json<IloveqrWebhookPage>, Failed<Iloveqr>> {
         check_org(&auth.0, &org_id.0)?;
         webhook::authorise_read(&auth.0)?;
         let limit = page::limit(limit.0)?;
-        let before = cursor.0.as_deref().map(endpoint::read_id).transpose();
-        let before = before.map_err(|_| Failure::field("cursor", "must be the nextCursor of a page before"))?;
         let mut conn = self.0.store.pool().acquire().await?;
+        let before =
+            webhook::position(&mut conn, &auth.0, Some(DIALECT), cursor.0.as_deref(), page::wrong_cursor).await?;
         let rows = endpoint::list(&mut conn, auth.0.org_id, Some(DIALECT), before, limit + 1).await?;
         let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(Endpoint::public_id);
+        let next_cursor = rows.last().filter(|_| more).map(|row| row.public_id().into());
         Ok(Json(IloveqrWebhookPage { data: rows.into_iter().map(Into::into).collect(), next_cursor }))
     }
 
@@ -257,23 +268,24 @@ impl IloveqrApi {
         &self,
         auth: Auth<IloveqrKey>,
         /// The organisation, the key's own.
-        org_id: Path<String>,
+        org_id: Path<Text<text::OrgId>>,
         /// Makes a repeated request safe: the same key within a day gets the same answer.
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255))]
-        key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<Text<text::IdempotencyKey>>>,
         input: Input<IloveqrWebhookInput>,
     ) -> Result<Created<IloveqrWebhook>, Failed<Iloveqr>> {
         let (app, caller) = (&self.0, &auth.0);
         check_org(caller, &org_id.0)?;
         let IloveqrWebhookInput { url, events, secret } = input.value;
-        let draft = Draft { url, events: Some(events), name: String::new(), enabled: true, secret: Some(secret) };
-        let checked = webhook::check(app, caller, DIALECT, draft, NAMES).await?;
-        let mut creation = match begin(app, caller, "createIloveqrWebhook", key.0.as_deref(), &input.hash).await? {
-            Begun::Before(answer) => return Ok(answer),
-            Begun::Fresh(creation) => creation,
+        let draft = Draft {
+            url: url.into(),
+            events: Some(text::plain(events)),
+            name: String::new(),
+            enabled: true,
+            secret: Some(secret.into()),
         };
-        let (endpoint, _) = webhook::create(app, caller, &checked, &mut creation.tx).await?;
-        Ok(creation.finish(&endpoint.into()).await?)
+        let once = Once { operation: "createIloveqrWebhook", key: key.0.as_deref(), hash: &input.hash };
+        Ok(webhook::register(app, caller, DIALECT, draft, NAMES, once, |endpoint, _| endpoint.into()).await?)
     }
 
     /// Get an iloveQR webhook
@@ -286,9 +298,9 @@ impl IloveqrApi {
         &self,
         auth: Auth<IloveqrKey>,
         /// The organisation, the key's own.
-        org_id: Path<String>,
+        org_id: Path<Text<text::OrgId>>,
         /// The webhook.
-        webhook_id: Path<String>,
+        webhook_id: Path<Text<text::IloveqrWebhookId>>,
     ) -> Result<Json<IloveqrWebhook>, Failed<Iloveqr>> {
         webhook::authorise_read(&auth.0)?;
         Ok(Json(self.find(&auth.0, &org_id.0, &webhook_id.0).await?.into()))
@@ -304,14 +316,20 @@ impl IloveqrApi {
         &self,
         auth: Auth<IloveqrKey>,
         /// The organisation, the key's own.
-        org_id: Path<String>,
+        org_id: Path<Text<text::OrgId>>,
         /// The webhook.
-        webhook_id: Path<String>,
+        webhook_id: Path<Text<text::IloveqrWebhookId>>,
         input: Input<IloveqrWebhookUpdate>,
     ) -> Result<Json<IloveqrWebhook>, Failed<Iloveqr>> {
         let IloveqrWebhookUpdate { url, events, secret, enabled } = input.value;
         let endpoint = self.find(&auth.0, &org_id.0, &webhook_id.0).await?;
-        let patch = Patch { url, events, name: None, enabled, secret };
+        let patch = Patch {
+            url: url.map(Into::into),
+            events: events.map(text::plain),
+            enabled,
+            secret: secret.map(Into::into),
+            ..Patch::default()
+        };
         Ok(Json(webhook::update(&self.0, &auth.0, endpoint, patch, NAMES).await?.into()))
     }
 
@@ -325,36 +343,39 @@ impl IloveqrApi {
         &self,
         auth: Auth<IloveqrKey>,
         /// The organisation, the key's own.
-        org_id: Path<String>,
+        org_id: Path<Text<text::OrgId>>,
         /// The webhook.
-        webhook_id: Path<String>,
+        webhook_id: Path<Text<text::IloveqrWebhookId>>,
     ) -> Result<Deleted, Failed<Iloveqr>> {
         let endpoint = self.find(&auth.0, &org_id.0, &webhook_id.0).await?;
         webhook::delete(&self.0, &auth.0, &endpoint).await?;
         Ok(Deleted::Gone)
     }
 
-    /// Test an iloveQR webhook
+    /// Send a test event to an iloveQR webhook
+    ///
+    /// With sample data, once, even if the webhook is disabled.
     #[oai(
         path = "/api/v1/organizations/:org_id/webhooks/:webhook_id/test",
         method = "post",
-        operation_id = "testIloveqrWebhook"
+        operation_id = "sendIloveqrTest"
     )]
     async fn test(
         &self,
         auth: Auth<IloveqrKey>,
         /// The organisation, the key's own.
-        org_id: Path<String>,
+        org_id: Path<Text<text::OrgId>>,
         /// The webhook.
-        webhook_id: Path<String>,
-        input: Input<IloveqrTestInput>,
+        webhook_id: Path<Text<text::IloveqrWebhookId>>,
+        input: OptionalInput<IloveqrTestInput>,
         request: &Request,
     ) -> Result<TestAccepted, Failed<Iloveqr>> {
         let endpoint = self.find(&auth.0, &org_id.0, &webhook_id.0).await?;
         let id = request_id(request);
         let (event, delivery) =
-            webhook::test(&self.0, &auth.0, &endpoint, input.value.event, "event", id.as_deref()).await?;
-        let test = IloveqrTest { event_id: event.to_string(), delivery_id: delivery.to_string() };
+            webhook::test(&self.0, &auth.0, &endpoint, input.value.event.map(Into::into), "event", id.as_deref())
+                .await?;
+        let test = IloveqrTest { event_id: event.to_string().into(), delivery_id: delivery.to_string().into() };
         Ok(TestAccepted::Accepted(Json(test)))
     }
 
@@ -368,14 +389,14 @@ impl IloveqrApi {
         &self,
         auth: Auth<IloveqrKey>,
         /// The organisation, the key's own.
-        org_id: Path<String>,
+        org_id: Path<Text<text::OrgId>>,
         /// The webhook.
-        webhook_id: Path<String>,
+        webhook_id: Path<Text<text::IloveqrWebhookId>>,
         /// The size of the page, 25 if not given.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<i64>>,
         /// The `nextCursor` of the page before.
-        cursor: Query<Option<String>>,
+        cursor: Query<Option<Text<text::DeliveryId>>>,
     ) -> Result<Json<IloveqrLogPage>, Failed<Iloveqr>> {
         webhook::authorise_read(&auth.0)?;
         let limit = page::limit(limit.0)?;
@@ -384,7 +405,7 @@ impl IloveqrApi {
         let mut conn = self.0.store.pool().acquire().await?;
         let rows = delivery::list(&mut conn, auth.0.org_id, endpoint.id, &filter, limit + 1).await?;
         let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string());
+        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
         Ok(Json(IloveqrLogPage { data: rows.into_iter().map(Into::into).collect(), next_cursor }))
     }
 }
@@ -392,9 +413,7 @@ impl IloveqrApi {
 impl IloveqrApi {
     async fn find(&self, caller: &Caller, org_id: &str, id: &str) -> Result<Endpoint, Failure> {
         check_org(caller, org_id)?;
-        let id = endpoint::read_id(id).map_err(|_| webhook::no_endpoint())?;
-        let mut conn = self.0.store.pool().acquire().await?;
-        endpoint::find(&mut conn, caller.org_id, id, Some(DIALECT)).await?.ok_or_else(webhook::no_endpoint)
+        webhook::find(&self.0, caller, Some(DIALECT), id).await
     }
 }
 

@@ -16,11 +16,12 @@ use crate::{
     app::App,
     auth::{Auth, InklinkKey},
     failure::Failure,
-    idempotency::{Begun, Created, begin},
+    idempotency::{Created, Once},
     input::Input,
     page,
     server::Tag,
     surface::{Failed, Inklink},
+    text::{self, Text},
     timestamp::Timestamp,
     webhook::{self, Draft, Names, Patch},
 };
@@ -33,16 +34,14 @@ const DIALECT: DialectName = DialectName::Inklink;
 #[oai(example)]
 struct InklinkEndpointInput {
     /// Where it is: https, no private address.
-    #[oai(validator(max_length = 2000))]
-    url: String,
+    url: Text<text::Target>,
     /// What you call it, at most 120 characters.
-    #[oai(validator(max_length = 120))]
-    name: Option<String>,
+    name: Option<Text<text::ShortName>>,
     /// Switched on; `true` if not given.
     enabled: Option<bool>,
     /// What it subscribes to; all ten types if not given.
     #[oai(validator(min_items = 1, unique_items))]
-    event_types: Option<Vec<String>>,
+    event_types: Option<Vec<Text<text::InklinkEventType>>>,
 }
 
 impl poem_openapi::types::Example for InklinkEndpointInput {
@@ -58,18 +57,28 @@ impl poem_openapi::types::Example for InklinkEndpointInput {
 
 /// What changes in an endpoint; what is not given stays.
 #[derive(Debug, Object, Deserialize)]
+#[oai(example)]
 struct InklinkEndpointPatch {
     /// Where it is.
-    #[oai(validator(max_length = 2000))]
-    url: Option<String>,
+    url: Option<Text<text::Target>>,
     /// What you call it.
-    #[oai(validator(max_length = 120))]
-    name: Option<String>,
+    name: Option<Text<text::ShortName>>,
     /// Switched on.
     enabled: Option<bool>,
     /// What it subscribes to.
     #[oai(validator(min_items = 1, unique_items))]
-    event_types: Option<Vec<String>>,
+    event_types: Option<Vec<Text<text::InklinkEventType>>>,
+}
+
+impl poem_openapi::types::Example for InklinkEndpointPatch {
+    fn example() -> Self {
+        Self {
+            url: None,
+            name: Some("Onboarding, staging".into()),
+            enabled: Some(true),
+            event_types: Some(vec!["kyc.result.approved".into()]),
+        }
+    }
 }
 
 /// How an endpoint does.
@@ -89,15 +98,15 @@ enum InklinkStatus {
 #[oai(skip_serializing_if_is_none)]
 struct InklinkEndpoint {
     /// Its id, `wh_end_…`.
-    id: String,
+    id: Text<text::InklinkEndpointId>,
     /// Where it is.
-    url: String,
+    url: Text<text::Url>,
     /// What you call it.
     name: String,
     /// Your switch.
     enabled: bool,
     /// What it subscribes to.
-    event_types: Vec<String>,
+    event_types: Vec<Text<text::InklinkEventType>>,
     /// What its answers say of it.
     status: InklinkStatus,
     /// The signing secret, `whsec_…`: in the answer that made it, and never again.
@@ -111,9 +120,9 @@ struct InklinkEndpoint {
 impl InklinkEndpoint {
     fn new(endpoint: Endpoint, secret: Option<String>) -> Self {
         Self {
-            id: endpoint.public_id(),
+            id: endpoint.public_id().into(),
             event_types: webhook::subscriptions(&endpoint),
-            url: endpoint.url,
+            url: endpoint.url.into(),
             name: endpoint.name,
             enabled: endpoint.enabled,
             status: match endpoint.health {
@@ -130,14 +139,15 @@ impl InklinkEndpoint {
 
 /// A page of endpoints, newest first.
 #[derive(Debug, Object)]
-#[oai(skip_serializing_if_is_none)]
 struct InklinkEndpointPage {
     /// The endpoints.
     data: Vec<InklinkEndpoint>,
-    /// The first id of the page; absent where it is empty.
-    first_id: Option<String>,
-    /// The last id of the page, the `after_id` of the next one; absent where it is empty.
-    last_id: Option<String>,
+    /// The first id of the page; null where it is empty.
+    #[oai(nullable)]
+    first_id: Option<Text<text::InklinkEndpointId>>,
+    /// The last id of the page, the `after_id` of the next one; null where it is empty.
+    #[oai(nullable)]
+    last_id: Option<Text<text::InklinkEndpointId>>,
     /// Whether a page follows.
     has_more: bool,
 }
@@ -165,18 +175,20 @@ impl InklinkApi {
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<i64>>,
         /// The `last_id` of the page before.
-        after_id: Query<Option<String>>,
+        after_id: Query<Option<Text<text::InklinkEndpointId>>>,
     ) -> Result<Json<InklinkEndpointPage>, Failed<Inklink>> {
         webhook::authorise_read(&auth.0)?;
         let limit = page::limit(limit.0)?;
-        let after = after_id.0.as_deref().map(endpoint::read_id).transpose();
-        let after = after.map_err(|_| Failure::field("after_id", "INVALID_AFTER_ID"))?;
         let mut conn = self.0.store.pool().acquire().await?;
+        let after = webhook::position(&mut conn, &auth.0, Some(DIALECT), after_id.0.as_deref(), || {
+            Failure::field("after_id", "INVALID_AFTER_ID")
+        })
+        .await?;
         let rows = endpoint::list(&mut conn, auth.0.org_id, Some(DIALECT), after, limit + 1).await?;
         let (rows, has_more) = page::split(rows, limit);
         Ok(Json(InklinkEndpointPage {
-            first_id: rows.first().map(Endpoint::public_id),
-            last_id: rows.last().map(Endpoint::public_id),
+            first_id: rows.first().map(|row| row.public_id().into()),
+            last_id: rows.last().map(|row| row.public_id().into()),
             data: rows.into_iter().map(|row| InklinkEndpoint::new(row, None)).collect(),
             has_more,
         }))
@@ -188,26 +200,21 @@ impl InklinkApi {
         &self,
         auth: Auth<InklinkKey>,
         /// Makes a repeated request safe: the same key within a day gets the same answer.
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255))]
-        key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<Text<text::IdempotencyKey>>>,
         input: Input<InklinkEndpointInput>,
     ) -> Result<Created<InklinkEndpoint>, Failed<Inklink>> {
         let (app, caller) = (&self.0, &auth.0);
         let InklinkEndpointInput { url, name, enabled, event_types } = input.value;
         let draft = Draft {
-            url,
-            events: event_types,
-            name: name.unwrap_or_default(),
+            url: url.into(),
+            events: event_types.map(text::plain),
+            name: name.map(Into::into).unwrap_or_default(),
             enabled: enabled.unwrap_or(true),
             secret: None,
         };
-        let checked = webhook::check(app, caller, DIALECT, draft, NAMES).await?;
-        let mut creation = match begin(app, caller, "createInklinkEndpoint", key.0.as_deref(), &input.hash).await? {
-            Begun::Before(answer) => return Ok(answer),
-            Begun::Fresh(creation) => creation,
-        };
-        let (endpoint, secret) = webhook::create(app, caller, &checked, &mut creation.tx).await?;
-        Ok(creation.finish(&InklinkEndpoint::new(endpoint, secret)).await?)
+        let once = Once { operation: "createInklinkEndpoint", key: key.0.as_deref(), hash: &input.hash };
+        Ok(webhook::register(app, caller, DIALECT, draft, NAMES, once, InklinkEndpoint::new).await?)
     }
 
     /// Get an InkLink endpoint
@@ -216,7 +223,7 @@ impl InklinkApi {
         &self,
         auth: Auth<InklinkKey>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::InklinkEndpointId>>,
     ) -> Result<Json<InklinkEndpoint>, Failed<Inklink>> {
         webhook::authorise_read(&auth.0)?;
         Ok(Json(InklinkEndpoint::new(self.find(&auth.0, &id.0).await?, None)))
@@ -228,12 +235,18 @@ impl InklinkApi {
         &self,
         auth: Auth<InklinkKey>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::InklinkEndpointId>>,
         input: Input<InklinkEndpointPatch>,
     ) -> Result<Json<InklinkEndpoint>, Failed<Inklink>> {
         let InklinkEndpointPatch { url, name, enabled, event_types } = input.value;
         let endpoint = self.find(&auth.0, &id.0).await?;
-        let patch = Patch { url, events: event_types, name, enabled, secret: None };
+        let patch = Patch {
+            url: url.map(Into::into),
+            events: event_types.map(text::plain),
+            name: name.map(Into::into),
+            enabled,
+            ..Patch::default()
+        };
         let endpoint = webhook::update(&self.0, &auth.0, endpoint, patch, NAMES).await?;
         Ok(Json(InklinkEndpoint::new(endpoint, None)))
     }
@@ -244,7 +257,7 @@ impl InklinkApi {
         &self,
         auth: Auth<InklinkKey>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::InklinkEndpointId>>,
     ) -> Result<Deleted, Failed<Inklink>> {
         let endpoint = self.find(&auth.0, &id.0).await?;
         webhook::delete(&self.0, &auth.0, &endpoint).await?;
@@ -260,7 +273,7 @@ impl InklinkApi {
         &self,
         auth: Auth<InklinkKey>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::InklinkEndpointId>>,
     ) -> Result<Json<InklinkEndpoint>, Failed<Inklink>> {
         let endpoint = self.find(&auth.0, &id.0).await.map_err(|failure| Failure {
             status: match failure.status {
@@ -276,8 +289,6 @@ impl InklinkApi {
 
 impl InklinkApi {
     async fn find(&self, caller: &Caller, id: &str) -> Result<Endpoint, Failure> {
-        let id = endpoint::read_id(id).map_err(|_| webhook::no_endpoint())?;
-        let mut conn = self.0.store.pool().acquire().await?;
-        endpoint::find(&mut conn, caller.org_id, id, Some(DIALECT)).await?.ok_or_else(webhook::no_endpoint)
+        webhook::find(&self.0, caller, Some(DIALECT), id).await
     }
 }

@@ -21,11 +21,12 @@ use crate::{
     app::App,
     auth::{Auth, InkrKey},
     failure::Failure,
-    idempotency::{Begun, Created, begin},
-    input::Input,
+    idempotency::{Created, Once},
+    input::{Input, OptionalInput},
     page,
     server::{Tag, request_id},
     surface::{Failed, Own},
+    text::{self, Text},
     timestamp::Timestamp,
     webhook::{self, Draft, Names, Patch},
 };
@@ -38,11 +39,10 @@ const DIALECT: DialectName = DialectName::Inkr;
 #[oai(example)]
 struct InkrEndpointInput {
     /// Where it is: https, no private address.
-    #[oai(validator(max_length = 2000))]
-    url: String,
+    url: Text<text::Target>,
     /// What it subscribes to.
     #[oai(validator(min_items = 1, unique_items))]
-    events: Vec<String>,
+    events: Vec<Text<text::InkrEventType>>,
 }
 
 impl poem_openapi::types::Example for InkrEndpointInput {
@@ -56,15 +56,21 @@ impl poem_openapi::types::Example for InkrEndpointInput {
 
 /// What changes in an endpoint; what is not given stays.
 #[derive(Debug, Object, Deserialize)]
+#[oai(example)]
 struct InkrEndpointPatch {
     /// Where it is.
-    #[oai(validator(max_length = 2000))]
-    url: Option<String>,
+    url: Option<Text<text::Target>>,
     /// What it subscribes to.
     #[oai(validator(min_items = 1, unique_items))]
-    events: Option<Vec<String>>,
+    events: Option<Vec<Text<text::InkrEventType>>>,
     /// Switched on.
     enabled: Option<bool>,
+}
+
+impl poem_openapi::types::Example for InkrEndpointPatch {
+    fn example() -> Self {
+        Self { url: None, events: Some(vec!["submission.completed".into()]), enabled: Some(true) }
+    }
 }
 
 /// An endpoint.
@@ -72,11 +78,11 @@ struct InkrEndpointPatch {
 #[oai(skip_serializing_if_is_none)]
 struct InkrEndpoint {
     /// Its id.
-    id: String,
+    id: Text<text::InkrEndpointId>,
     /// Where it is.
-    url: String,
+    url: Text<text::Url>,
     /// What it subscribes to.
-    events: Vec<String>,
+    events: Vec<Text<text::InkrEventType>>,
     /// Whether it takes deliveries.
     enabled: bool,
     /// Whether it failed eight times in a row and has not succeeded since.
@@ -95,12 +101,12 @@ impl InkrEndpoint {
     fn new(endpoint: Endpoint, secret: Option<String>) -> Self {
         let off = endpoint.health == Health::Disabled;
         Self {
-            id: endpoint.public_id(),
+            id: endpoint.public_id().into(),
             events: webhook::subscriptions(&endpoint),
             enabled: endpoint.takes_deliveries(),
             failing: endpoint.health != Health::Active,
             disabled_reason: endpoint.health_reason.filter(|_| off),
-            url: endpoint.url,
+            url: endpoint.url.into(),
             secret,
             created_at: endpoint.created_at.into(),
             updated_at: endpoint.updated_at.into(),
@@ -121,10 +127,10 @@ struct InkrEndpointPage {
 #[derive(Debug, Object)]
 struct InkrEvent {
     /// Its id.
-    id: String,
+    id: Text<text::EventId>,
     /// Its type.
     #[oai(rename = "type")]
-    event_type: String,
+    event_type: Text<text::InkrEventType>,
     /// When it happened.
     created_at: Timestamp,
     /// What happened.
@@ -149,18 +155,25 @@ struct InkrEventPage {
 
 /// What a test sends.
 #[derive(Debug, Object, Deserialize)]
+#[oai(example)]
 struct InkrTestInput {
     /// The event type; the first that the endpoint subscribes to if not given.
-    event: Option<String>,
+    event: Option<Text<text::InkrEventType>>,
+}
+
+impl poem_openapi::types::Example for InkrTestInput {
+    fn example() -> Self {
+        Self { event: Some("submission.completed".into()) }
+    }
 }
 
 /// A test under way.
 #[derive(Debug, Object)]
 struct InkrTest {
     /// The event that was made for it.
-    event_id: String,
+    event_id: Text<text::EventId>,
     /// Its delivery.
-    delivery_id: String,
+    delivery_id: Text<text::DeliveryId>,
 }
 
 /// The answer to a test.
@@ -194,13 +207,13 @@ impl InkrApi {
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<i64>>,
         /// The last id of the page before.
-        starting_after: Query<Option<String>>,
+        starting_after: Query<Option<Text<text::InkrEndpointId>>>,
     ) -> Result<Json<InkrEndpointPage>, Failed<Own>> {
         webhook::authorise_read(&auth.0)?;
         let limit = page::limit(limit.0)?;
-        let after = starting_after.0.as_deref().map(endpoint::read_id).transpose();
-        let after = after.map_err(|_| Failure::field("starting_after", "must be the last id of a page before"))?;
         let mut conn = self.0.store.pool().acquire().await?;
+        let after =
+            webhook::position(&mut conn, &auth.0, Some(DIALECT), starting_after.0.as_deref(), wrong_position).await?;
         let rows = endpoint::list(&mut conn, auth.0.org_id, Some(DIALECT), after, limit + 1).await?;
         let (rows, has_more) = page::split(rows, limit);
         let data = rows.into_iter().map(|row| InkrEndpoint::new(row, None)).collect();
@@ -213,20 +226,21 @@ impl InkrApi {
         &self,
         auth: Auth<InkrKey>,
         /// Makes a repeated request safe: the same key within a day gets the same answer.
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255))]
-        key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<Text<text::IdempotencyKey>>>,
         input: Input<InkrEndpointInput>,
     ) -> Result<Created<InkrEndpoint>, Failed<Own>> {
         let (app, caller) = (&self.0, &auth.0);
         let InkrEndpointInput { url, events } = input.value;
-        let draft = Draft { url, events: Some(events), name: String::new(), enabled: true, secret: None };
-        let checked = webhook::check(app, caller, DIALECT, draft, NAMES).await?;
-        let mut creation = match begin(app, caller, "createInkrEndpoint", key.0.as_deref(), &input.hash).await? {
-            Begun::Before(answer) => return Ok(answer),
-            Begun::Fresh(creation) => creation,
+        let draft = Draft {
+            url: url.into(),
+            events: Some(text::plain(events)),
+            name: String::new(),
+            enabled: true,
+            secret: None,
         };
-        let (endpoint, secret) = webhook::create(app, caller, &checked, &mut creation.tx).await?;
-        Ok(creation.finish(&InkrEndpoint::new(endpoint, secret)).await?)
+        let once = Once { operation: "createInkrEndpoint", key: key.0.as_deref(), hash: &input.hash };
+        Ok(webhook::register(app, caller, DIALECT, draft, NAMES, once, InkrEndpoint::new).await?)
     }
 
     /// Get an Inkr endpoint
@@ -235,7 +249,7 @@ impl InkrApi {
         &self,
         auth: Auth<InkrKey>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::InkrEndpointId>>,
     ) -> Result<Json<InkrEndpoint>, Failed<Own>> {
         webhook::authorise_read(&auth.0)?;
         Ok(Json(InkrEndpoint::new(self.find(&auth.0, &id.0).await?, None)))
@@ -247,12 +261,12 @@ impl InkrApi {
         &self,
         auth: Auth<InkrKey>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::InkrEndpointId>>,
         input: Input<InkrEndpointPatch>,
     ) -> Result<Json<InkrEndpoint>, Failed<Own>> {
         let InkrEndpointPatch { url, events, enabled } = input.value;
         let endpoint = self.find(&auth.0, &id.0).await?;
-        let patch = Patch { url, events, name: None, enabled, secret: None };
+        let patch = Patch { url: url.map(Into::into), events: events.map(text::plain), enabled, ..Patch::default() };
         let endpoint = webhook::update(&self.0, &auth.0, endpoint, patch, NAMES).await?;
         Ok(Json(InkrEndpoint::new(endpoint, None)))
     }
@@ -263,30 +277,31 @@ impl InkrApi {
         &self,
         auth: Auth<InkrKey>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::InkrEndpointId>>,
     ) -> Result<Deleted, Failed<Own>> {
         let endpoint = self.find(&auth.0, &id.0).await?;
         webhook::delete(&self.0, &auth.0, &endpoint).await?;
         Ok(Deleted::Gone)
     }
 
-    /// Test an Inkr endpoint
+    /// Send a test event to an Inkr endpoint
     ///
-    /// Sends an event with sample data to this endpoint, once, even if it is disabled.
-    #[oai(path = "/webhook_endpoints/:id/test", method = "post", operation_id = "testInkrEndpoint")]
+    /// With sample data, once, even if the endpoint is disabled.
+    #[oai(path = "/webhook_endpoints/:id/test", method = "post", operation_id = "sendInkrTest")]
     async fn test(
         &self,
         auth: Auth<InkrKey>,
         /// The endpoint.
-        id: Path<String>,
-        input: Input<InkrTestInput>,
+        id: Path<Text<text::InkrEndpointId>>,
+        input: OptionalInput<InkrTestInput>,
         request: &Request,
     ) -> Result<TestAccepted, Failed<Own>> {
         let endpoint = self.find(&auth.0, &id.0).await?;
         let id = request_id(request);
         let (event, delivery) =
-            webhook::test(&self.0, &auth.0, &endpoint, input.value.event, "event", id.as_deref()).await?;
-        let test = InkrTest { event_id: event.to_string(), delivery_id: delivery.to_string() };
+            webhook::test(&self.0, &auth.0, &endpoint, input.value.event.map(Into::into), "event", id.as_deref())
+                .await?;
+        let test = InkrTest { event_id: event.to_string().into(), delivery_id: delivery.to_string().into() };
         Ok(TestAccepted::Accepted(Json(test)))
     }
 
@@ -298,7 +313,7 @@ impl InkrApi {
         &self,
         auth: Auth<InkrKey>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::InkrEndpointId>>,
     ) -> Result<Json<InkrEndpoint>, Failed<Own>> {
         let endpoint = self.find(&auth.0, &id.0).await?;
         let endpoint = webhook::reactivate(&self.0, &auth.0, endpoint, NAMES).await?;
@@ -314,12 +329,12 @@ impl InkrApi {
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<i64>>,
         /// The last id of the page before.
-        starting_after: Query<Option<String>>,
+        starting_after: Query<Option<Text<text::EventId>>>,
     ) -> Result<Json<InkrEventPage>, Failed<Own>> {
         auth.0.require_scope(Scope::EventsRead)?;
         let limit = page::limit(limit.0)?;
         let after = starting_after.0.as_deref().map(str::parse::<EventId>).transpose();
-        let after = after.map_err(|_| Failure::field("starting_after", "must be the last id of a page before"))?;
+        let after = after.map_err(|_| wrong_position())?;
         let types: Vec<&str> = Dialect::by_name(DIALECT).catalogue.to_vec();
         let mut conn = self.0.store.pool().acquire().await?;
         let rows = event::list(&mut conn, auth.0.org_id, &types, after, limit + 1).await?;
@@ -327,8 +342,8 @@ impl InkrApi {
         let data = rows
             .into_iter()
             .map(|row| InkrEvent {
-                id: row.id.to_string(),
-                event_type: row.event_type,
+                id: row.id.to_string().into(),
+                event_type: row.event_type.into(),
                 created_at: row.created_at.into(),
                 data: InkrEventData {
                     object: Any(serde_json::from_str(&row.data).unwrap_or(serde_json::Value::String(row.data))),
@@ -341,8 +356,10 @@ impl InkrApi {
 
 impl InkrApi {
     async fn find(&self, caller: &Caller, id: &str) -> Result<Endpoint, Failure> {
-        let id = endpoint::read_id(id).map_err(|_| webhook::no_endpoint())?;
-        let mut conn = self.0.store.pool().acquire().await?;
-        endpoint::find(&mut conn, caller.org_id, id, Some(DIALECT)).await?.ok_or_else(webhook::no_endpoint)
+        webhook::find(&self.0, caller, Some(DIALECT), id).await
     }
+}
+
+fn wrong_position() -> Failure {
+    Failure::field("starting_after", "must be the last id of a page before")
 }

@@ -11,7 +11,10 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaRequest, Registry},
     types::Type,
 };
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IntoDeserializer},
+};
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
@@ -52,6 +55,36 @@ impl<'a, T: Type + DeserializeOwned, const MAX: usize> ApiExtractor<'a> for Inpu
     }
 }
 
+/// A body of the type `T` that may be left out, which says the same as `{}`.
+#[derive(Debug)]
+pub struct OptionalInput<T> {
+    /// What was sent.
+    pub value: T,
+}
+
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for OptionalInput<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        <Input<T> as ApiExtractor<'a>>::request_meta().map(|meta| MetaRequest { required: false, ..meta })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        let bytes = read(request, body.take()?, BODY_MAX).await?;
+        if bytes.is_empty() {
+            return Ok(Self { value: parse(b"{}")? });
+        }
+        check_content_type(request.content_type())?;
+        Ok(Self { value: parse(&bytes)? })
+    }
+}
+
 fn check_content_type(content_type: Option<&str>) -> Result<(), ContentTypeError> {
     let Some(content_type) = content_type else { return Err(ContentTypeError::ExpectContentType) };
     let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
@@ -79,6 +112,14 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     if bytes.is_empty() {
         return Err(Failure::field("", "must be JSON and not empty"));
     }
+    // serde_json does not look into what it reads past.
+    if std::str::from_utf8(bytes).is_err() {
+        return Err(Failure::field("", "must be UTF-8"));
+    }
+    // serde would also read a struct from an array of its members.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Failure::field("", "must be an object"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = match error.path().to_string() {
@@ -105,11 +146,49 @@ fn wrong(path: String, error: &serde_json::Error) -> Failure {
         return Failure::field(join(name), "must be given once only");
     }
     if let Some(rest) = rule.strip_prefix("invalid type: ") {
-        let expected = rest.split(", expected ").nth(1).unwrap_or(rest);
-        return Failure::field(path, format!("must be {}", expected.replace("struct ", "an object: ")));
+        let expected = rest.rsplit(", expected ").next().unwrap_or(rest);
+        return Failure::field(path, format!("must be {}", in_words(expected)));
+    }
+    if let Some(rest) = rule.strip_prefix("invalid value: ") {
+        let expected = rest.rsplit(", expected ").next().unwrap_or(rest);
+        return Failure::field(path, format!("must be {} within its range", in_words(expected)));
+    }
+    if let Some((_, known)) = rule.strip_prefix("unknown variant ").and_then(|rest| rest.split_once(", expected ")) {
+        let known = known.replace('`', "").replace(" or ", ", ");
+        return Failure::field(path, format!("must be one of {}", known.trim_start_matches("one of ")));
     }
     if error.is_syntax() || error.is_eof() {
         return Failure::field("", format!("is not valid JSON: {text}"));
     }
     Failure::field(path, rule)
+}
+
+/// A word that `T`, an enum, knows; serde alone would take `{"word": null}` for it too.
+struct Word<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Word<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        T::deserialize(String::deserialize(from)?.into_deserializer()).map(Self)
+    }
+}
+
+/// Reads an optional word, for `#[serde(default, deserialize_with = "input::word")]`.
+pub fn word<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Word<T>>::deserialize(from)?.map(|word| word.0))
+}
+
+/// Reads an optional list of words, for `#[serde(default, deserialize_with = "input::words")]`.
+pub fn words<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<T>>, D::Error> {
+    let words = Option::<Vec<Word<T>>>::deserialize(from)?;
+    Ok(words.map(|words| words.into_iter().map(|word| word.0).collect()))
+}
+
+/// What serde wanted, in the words of JSON.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "a sequence" => "an array",
+        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" => "an integer",
+        expected if expected.starts_with("struct ") => "an object",
+        expected => expected,
+    }
 }

@@ -1,5 +1,7 @@
 //! Event intake: `POST /api/v1/events`, one or many; the 202 follows the commit.
 
+mod raw;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -18,18 +20,27 @@ use jobs::{
     event::{Published, publish},
     store::Store,
 };
-use poem::Request;
-use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Any};
+use poem::{IntoResponse, Request, Response, http::StatusCode};
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::Header,
+    registry::{MetaResponses, Registry},
+    types::{Any, ToJSON, Type},
+};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
+use self::raw::Raw;
 use crate::{
     app::App,
     auth::{AnyKey, Auth},
     failure::{Failure, FieldError},
-    input::Input,
+    idempotency::{Begun, Created, Once},
+    input::{Input, parse},
     server::{Tag, request_id},
     surface::{Failed, Own},
+    text::{self, Text},
+    timestamp,
 };
 
 /// The most bytes of a batch. Five hundred events of the full size would be 125 MiB, more than one request should carry.
@@ -74,13 +85,13 @@ pub struct EventInput {
     /// Its type, one that a dialect's catalogue has: `GET /api/webhooks/event-types` lists them.
     #[oai(rename = "type")]
     #[serde(rename = "type")]
-    event_type: String,
+    event_type: Text<text::AnyEventType>,
     /// What happened, as JSON; at most 256 KiB with the rest of the event. Integers beyond ±(2^53 − 1) must be texts.
-    data: RawData,
+    data: Raw<Any<Value>>,
     /// Your own id of it. The same id twice (within 30 days) is one event.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    id: Option<String>,
+    id: Option<Text<text::ClientId>>,
     /// When it happened (RFC 3339); the present if not given.
+    #[serde(default, deserialize_with = "timestamp::read")]
     timestamp: Option<DateTime<Utc>>,
 }
 
@@ -89,69 +100,37 @@ impl poem_openapi::types::Example for EventInput {
         let data = RawValue::from_string(r#"{"inquiry_id":"kyc_iq_81","subject_id":"user_123"}"#.into());
         Self {
             event_type: "kyc.result.approved".into(),
-            data: RawData(data.expect("the example is JSON")),
+            data: data.expect("the example is JSON").into(),
             id: Some("kyc-81-approved".into()),
             timestamp: None,
         }
     }
 }
 
-/// Any JSON, kept as the text that arrived until it is brought into the form that `JSON.stringify` prints.
-#[derive(Debug, Deserialize)]
-#[serde(transparent)]
-pub struct RawData(Box<RawValue>);
-
-impl poem_openapi::types::Type for RawData {
-    const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
-
-    fn name() -> std::borrow::Cow<'static, str> {
-        "any".into()
-    }
-
-    fn schema_ref() -> poem_openapi::registry::MetaSchemaRef {
-        Any::<serde_json::Value>::schema_ref()
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::once(self))
-    }
-}
-
-impl poem_openapi::types::ParseFromJSON for RawData {
-    fn parse_from_json(value: Option<serde_json::Value>) -> poem_openapi::types::ParseResult<Self> {
-        let text = value.unwrap_or_default().to_string();
-        RawValue::from_string(text).map(Self).map_err(poem_openapi::types::ParseError::custom)
-    }
-}
-
-impl poem_openapi::types::ToJSON for RawData {
-    fn to_json(&self) -> Option<serde_json::Value> {
-        serde_json::from_str(self.0.get()).ok()
-    }
-}
-
 /// Events that happened, at most 500.
 #[derive(Debug, Object, Deserialize)]
+#[oai(example)]
 pub struct EventBatchInput {
-    /// The events; each is judged on its own, but either all are stored or none.
+    /// The events; each is judged on its own, so that what is wrong in one hides nothing in another, but either all are stored or none.
     #[oai(validator(min_items = 1, max_items = 500))]
-    events: Vec<EventInput>,
+    events: Vec<Raw<EventInput>>,
+}
+
+impl poem_openapi::types::Example for EventBatchInput {
+    fn example() -> Self {
+        let event = RawValue::from_string(EventInput::example().to_json_string());
+        Self { events: vec![event.expect("the example is JSON").into()] }
+    }
 }
 
 /// An event that was accepted: it is stored and on its way.
 #[derive(Debug, Object)]
 pub struct EventAccepted {
     /// Our id of it.
-    id: String,
+    id: Text<text::EventId>,
     /// Its type.
     #[oai(rename = "type")]
-    event_type: String,
+    event_type: Text<text::AnyEventType>,
     /// To how many endpoints it goes.
     deliveries: i32,
 }
@@ -165,27 +144,37 @@ pub struct EventBatchAccepted {
 
 impl From<Published> for EventAccepted {
     fn from(published: Published) -> Self {
-        Self { id: published.id.to_string(), event_type: published.event_type, deliveries: published.deliveries }
+        Self {
+            id: published.id.to_string().into(),
+            event_type: published.event_type.into(),
+            deliveries: published.deliveries,
+        }
     }
 }
 
-/// The answer to one event.
-#[derive(Debug, ApiResponse)]
-enum Accepted {
-    /// The same `id` was accepted before; this is the first answer.
-    #[oai(status = 200)]
-    Before(Json<EventAccepted>),
-    /// Stored, and on its way.
-    #[oai(status = 202)]
-    New(Json<EventAccepted>),
+/// The answer to one event: 202, and 200 where the same `id` was accepted before.
+#[derive(Debug)]
+struct Accepted(Created<EventAccepted, 202>);
+
+impl IntoResponse for Accepted {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
 }
 
-/// The answer to a batch.
-#[derive(Debug, ApiResponse)]
-enum BatchAccepted {
-    /// All are stored, and on their way.
-    #[oai(status = 202)]
-    New(Json<EventBatchAccepted>),
+impl ApiResponse for Accepted {
+    fn meta() -> MetaResponses {
+        let mut meta = Created::<EventAccepted, 200>::meta();
+        for response in &mut meta.responses {
+            response.description = "The same `id` was accepted before; this is the first answer.";
+        }
+        meta.responses.extend(Created::<EventAccepted, 202>::meta().responses);
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        EventAccepted::register(registry);
+    }
 }
 
 /// The routes of event intake.
@@ -202,15 +191,22 @@ impl IntakeApi {
     async fn publish_event(
         &self,
         auth: Auth<AnyKey>,
+        /// Makes a repeated request safe: the same key within a day gets the same answer. An `id` in the event does the
+        /// same for longer, and is cheaper.
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<Text<text::IdempotencyKey>>>,
         input: Input<EventInput, { EVENT_BYTES_MAX }>,
         request: &Request,
     ) -> Result<Accepted, Failed<Own>> {
         auth.0.require_scope(Scope::EventsWrite)?;
         let event = self.event(&auth.0, input.value, "").map_err(Failure::invalid)?;
-        let published = self.0.intake.call((vec![event], request_id(request))).await?.remove(0);
-        let repeated = published.repeated;
-        let answer = Json(published.into());
-        Ok(if repeated { Accepted::Before(answer) } else { Accepted::New(answer) })
+        let once = Once { operation: "publishEvent", key: key.0.as_deref(), hash: &input.hash };
+        let answer = |mut published: Vec<Published>| {
+            let published = published.remove(0);
+            let status = if published.repeated { StatusCode::OK } else { StatusCode::ACCEPTED };
+            (status, published.into())
+        };
+        Ok(Accepted(self.publish(&auth.0, once, vec![event], request_id(request), answer).await?))
     }
 
     /// Publish many events
@@ -221,9 +217,12 @@ impl IntakeApi {
     async fn publish_events(
         &self,
         auth: Auth<AnyKey>,
+        /// Makes a repeated request safe: the same key within a day gets the same answer.
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<Text<text::IdempotencyKey>>>,
         input: Input<EventBatchInput, { BATCH_BYTES_MAX }>,
         request: &Request,
-    ) -> Result<BatchAccepted, Failed<Own>> {
+    ) -> Result<Created<EventBatchAccepted, 202>, Failed<Own>> {
         auth.0.require_scope(Scope::EventsWrite)?;
         let count = input.value.events.len();
         if !(1..=BATCH_MAX).contains(&count) {
@@ -231,7 +230,7 @@ impl IntakeApi {
         }
         let (mut events, mut wrong) = (Vec::with_capacity(count), vec![]);
         for (n, event) in input.value.events.into_iter().enumerate() {
-            match self.event(&auth.0, event, &format!("events[{n}].")) {
+            match self.event_of_batch(&auth.0, &event, n) {
                 Ok(event) => events.push(event),
                 Err(errors) => wrong.extend(errors),
             }
@@ -239,21 +238,59 @@ impl IntakeApi {
         if !wrong.is_empty() {
             return Err(Failure::invalid(wrong).into());
         }
-        let published = self.0.intake.call((events, request_id(request))).await?;
-        let results = published.into_iter().map(EventAccepted::from).collect();
-        Ok(BatchAccepted::New(Json(EventBatchAccepted { results })))
+        let once = Once { operation: "publishEvents", key: key.0.as_deref(), hash: &input.hash };
+        let answer = |published: Vec<Published>| {
+            let results = published.into_iter().map(EventAccepted::from).collect();
+            (StatusCode::ACCEPTED, EventBatchAccepted { results })
+        };
+        Ok(self.publish(&auth.0, once, events, request_id(request), answer).await?)
     }
 }
 
 impl IntakeApi {
+    /// Publishes events, once if the request says so; `answer` makes the status and the body of what became of them.
+    async fn publish<T: ToJSON>(
+        &self,
+        caller: &Caller,
+        once: Once<'_>,
+        events: Vec<NewEvent>,
+        request_id: Option<String>,
+        answer: impl FnOnce(Vec<Published>) -> (StatusCode, T),
+    ) -> Result<Created<T, 202>, Failure> {
+        let app = &self.0;
+        if once.key.is_none() {
+            let (status, body) = answer(app.intake.call((events, request_id)).await?);
+            return Ok(Created::new(status, &body));
+        }
+        // The answer is stored with the events, in a transaction of their own: it cannot be that of the group.
+        let mut creation = match once.begin(app, caller).await? {
+            Begun::Before(before) => return Ok(before),
+            Begun::Fresh(creation) => creation,
+        };
+        let now = app.clock.now();
+        let published = publish(&mut creation.tx, &events, request_id.as_deref(), now, &app.chance).await?;
+        let (status, body) = answer(published);
+        creation.finish_as(status, &body).await
+    }
+
+    /// The `n`-th event of a batch, or every rule that it breaks.
+    fn event_of_batch(&self, caller: &Caller, raw: &Raw<EventInput>, n: usize) -> Result<NewEvent, Vec<FieldError>> {
+        let place = format!("events[{n}]");
+        if raw.text().len() > EVENT_BYTES_MAX {
+            return Err(vec![FieldError::new(place, format!("must be at most {EVENT_BYTES_MAX} bytes"))]);
+        }
+        let input = parse(raw.text().as_bytes()).map_err(|failure| {
+            let inside = |field: &str| if field.is_empty() { place.clone() } else { format!("{place}.{field}") };
+            failure.fields.iter().map(|e| FieldError::new(inside(&e.field), &*e.message)).collect::<Vec<_>>()
+        })?;
+        self.event(caller, input, &format!("{place}."))
+    }
+
     /// The event that is stored, or every rule that the input breaks; `at` stands before the names of its fields.
     fn event(&self, caller: &Caller, input: EventInput, at: &str) -> Result<NewEvent, Vec<FieldError>> {
         let mut wrong = vec![];
         if !dialect::is_known_type(&input.event_type) {
             wrong.push(FieldError::new(format!("{at}type"), "is not in the catalogue of any dialect"));
-        }
-        if input.data.0.get().len() > EVENT_BYTES_MAX {
-            wrong.push(FieldError::new(format!("{at}data"), format!("must be at most {EVENT_BYTES_MAX} bytes")));
         }
         if let Some(id) = &input.id
             && !(1..=CLIENT_ID_MAX).contains(&id.chars().count())
@@ -263,7 +300,7 @@ impl IntakeApi {
         if input.id.as_ref().is_some_and(|id| id.contains('\0')) {
             wrong.push(FieldError::new(format!("{at}id"), "must not contain a NUL character"));
         }
-        let data = JsonText::parse(input.data.0.get()).map_err(|error| {
+        let data = JsonText::parse(input.data.text()).map_err(|error| {
             let dot = if error.path.is_empty() || error.path.starts_with('[') { "" } else { "." };
             wrong.push(FieldError::new(format!("{at}data{dot}{}", error.path), error.rule));
         });
@@ -272,9 +309,9 @@ impl IntakeApi {
         Ok(NewEvent {
             id: EventId::new(now, &self.0.chance),
             org_id: caller.org_id,
-            event_type: input.event_type,
+            event_type: input.event_type.into(),
             data,
-            client_id: input.id,
+            client_id: input.id.map(Into::into),
             created_at: input.timestamp.unwrap_or(now),
         })
     }

@@ -21,8 +21,9 @@ pub mod qrstudio;
 pub mod rate;
 pub mod server;
 pub mod surface;
+pub mod text;
 pub mod timestamp;
 pub mod webhook;
 
 pub use app::App;
-pub use server::{openapi_yaml, routes};
+pub use server::{openapi_yaml, probe_routes, routes};

@@ -1,6 +1,6 @@
 //! Gauges that are read from Postgres when somebody asks for the metrics.
 
-use domain::endpoint;
+use domain::{dialect::Health, endpoint};
 use jobs::queue::admin::depths;
 
 use crate::App;
@@ -18,7 +18,10 @@ pub async fn refresh(app: &App) {
             }
             metrics::gauge!("inkfleet_queue_oldest_due_seconds", "queue" => queue).set(depth.oldest_due_s);
         }
-        for (health, count) in endpoint::count_by_health(&mut conn).await? {
+        let counts = endpoint::count_by_health(&mut conn).await?;
+        for health in [Health::Active, Health::Degraded, Health::Disabled] {
+            // A health that nobody has any more is zero, not what it was.
+            let count = counts.iter().find(|(of, _)| *of == health).map_or(0, |(_, count)| *count);
             metrics::gauge!("inkfleet_endpoints", "health" => health.as_str()).set(count as f64);
         }
         Ok::<_, sqlx::Error>(())

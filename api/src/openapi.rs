@@ -1,67 +1,116 @@
-//! What the framework's OpenAPI document lacks, and the table of routes that is read from it.
+//! The OpenAPI file: what the framework writes, completed with what it cannot say; and the table of routes read from it.
+//!
+//! The file is a product: clients are generated from it. It says of each operation exactly the answers it can give
+//! ([`answer`]) and of each value what is taken and sent ([`schema`]).
 
-use std::sync::OnceLock;
+mod answer;
+mod schema;
 
-use serde_json::{Value, json};
+use std::sync::LazyLock;
+
+use poem::{IntoResponse, Response};
+use poem_openapi::{
+    ApiResponse,
+    registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
+};
+use serde_json::{Map, Value};
+
+use crate::surface::Surface;
+
+/// The version of OpenAPI; generators read 3.0 more widely than 3.1, and nothing here needs 3.1.
+const VERSION: &str = "3.0.3";
 
 /// A route: its path as the document spells it, and its methods.
 type Routes = Vec<(String, Vec<String>)>;
 
-static ROUTES: OnceLock<Routes> = OnceLock::new();
+/// The document of this program, made at its first use.
+static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
+    let json = complete(crate::server::framework_document());
+    let yaml = serde_yaml_ng::to_string(&json).expect("JSON is YAML");
+    Document { routes: routes(&json), yaml, json: json.to_string() }
+});
 
-/// Completes the document, and remembers its routes.
-pub fn complete(document: &mut Value) {
-    document["info"]["summary"].take();
+struct Document {
+    json: String,
+    yaml: String,
+    routes: Routes,
+}
+
+/// The OpenAPI file of the whole API, as YAML.
+pub fn yaml() -> &'static str {
+    &DOCUMENT.yaml
+}
+
+/// The same as JSON, for the page that shows it.
+pub fn json() -> &'static str {
+    &DOCUMENT.json
+}
+
+/// The OpenAPI file as an answer.
+#[derive(Debug)]
+pub struct OpenapiFile;
+
+impl IntoResponse for OpenapiFile {
+    fn into_response(self) -> Response {
+        Response::builder().content_type("application/yaml").body(yaml())
+    }
+}
+
+impl ApiResponse for OpenapiFile {
+    fn meta() -> MetaResponses {
+        let schema = MetaSchemaRef::Inline(Box::new(MetaSchema::new("object")));
+        MetaResponses {
+            responses: vec![MetaResponse {
+                description: "The OpenAPI file, as YAML.",
+                status: Some(200),
+                status_range: None,
+                content: vec![MetaMediaType { content_type: "application/yaml", schema }],
+                headers: vec![],
+            }],
+        }
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+fn complete(mut document: Value) -> Value {
+    document["openapi"] = VERSION.into();
     if let Some(info) = document["info"].as_object_mut() {
-        info.remove("summary");
+        info.retain(|_, value| !value.is_null());
     }
-    let Some(paths) = document["paths"].as_object_mut() else { return };
-    for item in paths.values_mut() {
-        let Some(item) = item.as_object_mut() else { continue };
-        for operation in item.values_mut() {
-            complete_operation(operation);
+    schema::tidy(&mut document);
+    if let Some(paths) = document["paths"].as_object_mut() {
+        *paths = std::mem::take(paths).into_iter().map(|(path, item)| (spelled(path), item)).collect();
+        for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+            tidy_parameters(operation);
         }
     }
-    let routes = paths
-        .iter()
-        .map(|(path, item)| {
-            let methods = item.as_object().map(|item| item.keys().map(|m| m.to_uppercase()).collect());
-            (path.clone(), methods.unwrap_or_default())
-        })
-        .collect();
-    let _ = ROUTES.set(routes);
+    answer::complete(&mut document);
+    document
 }
 
-/// Every answer names its request; a limited route tells what is left; a 429 and a 503 say when to come again.
-fn complete_operation(operation: &mut Value) {
-    // A route without a security scheme is open on purpose.
-    if operation.get("security").is_none() {
-        operation["security"] = json!([]);
+/// A path as its surface's document spells it; the framework drops slashes at the end.
+fn spelled(path: String) -> String {
+    if Surface::of(&path).trailing_slash && !path.ends_with('/') { path + "/" } else { path }
+}
+
+fn tidy_parameters(operation: &mut Value) {
+    for parameter in operation["parameters"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        // Said of every parameter, and the default of OpenAPI wherever it has a meaning here.
+        parameter.remove("explode");
+        parameter.retain(|name, value| name != "deprecated" || *value == true);
     }
-    let Some(responses) = operation["responses"].as_object_mut() else { return };
-    for (status, response) in responses {
-        let header = |description: &str, schema: Value| json!({"description": description, "schema": schema});
-        let mut headers = response["headers"].as_object().cloned().unwrap_or_default();
-        headers.insert("x-request-id".into(), header("The id of this request.", json!({"type": "string"})));
-        if matches!(status.as_str(), "429" | "503") {
-            headers.insert(
-                "Retry-After".into(),
-                header("After how many seconds to try again.", json!({"type": "integer"})),
-            );
-        }
-        response["headers"] = Value::Object(headers);
-        if let Some(content) = response["content"].as_object_mut() {
-            // The charset is no part of JSON's media type (RFC 8259), and generators do not expect it.
-            if let Some(schema) = content.remove("application/json; charset=utf-8") {
-                content.insert("application/json".into(), schema);
-            }
-        }
+    if operation["parameters"].is_null()
+        && let Some(operation) = operation.as_object_mut()
+    {
+        operation.remove("parameters");
     }
 }
 
-/// The document as YAML.
-pub fn to_yaml(document: &Value) -> String {
-    serde_yaml_ng::to_string(document).expect("JSON is YAML")
+fn routes(document: &Value) -> Routes {
+    let methods = |item: &Value| item.as_object().map(|item| item.keys().map(|m| m.to_uppercase()).collect());
+    let paths = document["paths"].as_object().into_iter().flatten();
+    paths.map(|(path, item)| (path.clone(), methods(item).unwrap_or_default())).collect()
 }
 
 /// The route that a path belongs to, for metrics: one label per route and not per id.
@@ -69,15 +118,14 @@ pub fn route_of(path: &str) -> String {
     find(path).map_or_else(|| "unknown".to_owned(), |(route, _)| route.clone())
 }
 
-/// The methods of a path, for the `Allow` header.
+/// The methods of a path, for the `Allow` header. What the document does not have is a page to look at.
 pub fn methods_of(path: &str) -> String {
-    find(path).map(|(_, methods)| methods.join(", ")).unwrap_or_default()
+    find(path).map_or_else(|| "GET".to_owned(), |(_, methods)| methods.join(", "))
 }
 
 fn find(path: &str) -> Option<&'static (String, Vec<String>)> {
-    let routes = ROUTES.get()?;
     let fits = |route: &str| {
-        let (mut wanted, mut given) = (route.split('/'), path.split('/'));
+        let (mut wanted, mut given) = (segments(route), segments(path));
         loop {
             match (wanted.next(), given.next()) {
                 (None, None) => return true,
@@ -88,6 +136,10 @@ fn find(path: &str) -> Option<&'static (String, Vec<String>)> {
         }
     };
     // A fixed segment goes before a parameter.
-    let fitting = routes.iter().filter(|(route, _)| fits(route));
+    let fitting = DOCUMENT.routes.iter().filter(|(route, _)| fits(route));
     fitting.min_by_key(|(route, _)| route.matches('{').count())
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.strip_suffix('/').unwrap_or(path).split('/')
 }

@@ -22,10 +22,13 @@ pub fn limit(asked: Option<i64>) -> Result<i64, Failure> {
 pub fn cursor<T: FromStr>(asked: Option<&str>) -> Result<Option<T>, Failure> {
     match asked {
         None => Ok(None),
-        Some(text) => {
-            text.parse().map(Some).map_err(|_| Failure::field("cursor", "must be the nextCursor of a page before"))
-        }
+        Some(text) => text.parse().map(Some).map_err(|_| wrong_cursor()),
     }
+}
+
+/// The failure where a cursor is none of ours.
+pub fn wrong_cursor() -> Failure {
+    Failure::field("cursor", "must be the nextCursor of a page before")
 }
 
 /// The rows of a page and whether more follow: ask for one more than the limit, and give the extra one back here.

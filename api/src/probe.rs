@@ -7,7 +7,7 @@ use poem_openapi::{
     payload::{Json, PlainText},
 };
 
-use crate::{App, server::Tag};
+use crate::{App, openapi::OpenapiFile, server::Tag};
 
 /// How long a look at Postgres may take.
 const LOOK: Duration = Duration::from_secs(2);
@@ -94,5 +94,13 @@ impl ProbeApi {
     async fn metrics(&self) -> PlainText<String> {
         crate::metrics::refresh(&self.0).await;
         PlainText(self.0.metrics.as_ref().map(|metrics| metrics.render()).unwrap_or_default())
+    }
+
+    /// Get the OpenAPI file
+    ///
+    /// This file, as the running program knows it. `/docs` shows it to people.
+    #[oai(path = "/openapi.yaml", method = "get", operation_id = "getOpenapiFile")]
+    async fn openapi_file(&self) -> OpenapiFile {
+        OpenapiFile
     }
 }

@@ -17,11 +17,12 @@ use crate::{
     app::App,
     auth::{Auth, QrstudioToken},
     failure::Failure,
-    idempotency::{Begun, Created, begin},
-    input::Input,
+    idempotency::{Created, Once},
+    input::{self, Input},
     page,
     server::Tag,
     surface::{Failed, Qrstudio},
+    text::{self, Text},
     timestamp::Timestamp,
     webhook::{self, Draft, Names, Patch},
 };
@@ -60,14 +61,12 @@ enum QrstudioSwitch {
 #[oai(example)]
 struct QrstudioWebhookInput {
     /// Where it is: https, at most 2,000 characters, no private address.
-    #[oai(validator(max_length = 2000))]
-    url: String,
+    url: Text<text::Target>,
     /// What it is for, at most 200 characters.
-    #[oai(validator(max_length = 200))]
-    description: Option<String>,
+    description: Option<Text<text::Name>>,
     /// What it subscribes to: one or more of the five types.
     #[oai(validator(min_items = 1, max_items = 5, unique_items))]
-    events: Vec<String>,
+    events: Vec<Text<text::QrstudioEventType>>,
 }
 
 impl poem_openapi::types::Example for QrstudioWebhookInput {
@@ -82,18 +81,29 @@ impl poem_openapi::types::Example for QrstudioWebhookInput {
 
 /// What changes in a subscription; what is not given stays.
 #[derive(Debug, Object, Deserialize)]
+#[oai(example)]
 struct QrstudioWebhookPatch {
     /// Where it is.
-    #[oai(validator(max_length = 2000))]
-    url: Option<String>,
+    url: Option<Text<text::Target>>,
     /// What it is for.
-    #[oai(validator(max_length = 200))]
-    description: Option<String>,
+    description: Option<Text<text::Name>>,
     /// What it subscribes to.
     #[oai(validator(min_items = 1, max_items = 5, unique_items))]
-    events: Option<Vec<String>>,
+    events: Option<Vec<Text<text::QrstudioEventType>>>,
     /// `disabled` pauses it, `active` switches it on again.
+    #[serde(default, deserialize_with = "input::word")]
     status: Option<QrstudioSwitch>,
+}
+
+impl poem_openapi::types::Example for QrstudioWebhookPatch {
+    fn example() -> Self {
+        Self {
+            url: None,
+            description: Some("Scan statistics, staging".into()),
+            events: Some(vec!["scan.created".into()]),
+            status: Some(QrstudioSwitch::Active),
+        }
+    }
 }
 
 /// A subscription.
@@ -102,30 +112,57 @@ struct QrstudioWebhook {
     /// Its id.
     id: i64,
     /// Where it is.
-    url: String,
+    url: Text<text::Url>,
     /// What it is for.
     description: String,
     /// What it subscribes to.
-    events: Vec<String>,
-    /// The signing secret, `whsec_…`: in the answer that made it, and never again.
-    #[oai(skip_serializing_if_is_none)]
-    secret: Option<String>,
+    events: Vec<Text<text::QrstudioEventType>>,
     /// How it does.
     status: QrstudioStatus,
     /// Failed attempts since the last success.
     consecutive_failures: i32,
     /// The last request.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(nullable)]
     last_delivery_at: Option<Timestamp>,
     /// What it answered last.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(nullable)]
     last_response_status: Option<i32>,
     /// When it was made.
     created_at: Timestamp,
 }
 
-impl QrstudioWebhook {
+/// A subscription that was just made.
+#[derive(Debug, Object)]
+struct QrstudioWebhookCreated {
+    /// Its id.
+    id: i64,
+    /// Where it is.
+    url: Text<text::Url>,
+    /// What it is for.
+    description: String,
+    /// What it subscribes to.
+    events: Vec<Text<text::QrstudioEventType>>,
+    /// The signing secret, `whsec_…`: here, and never again.
+    secret: String,
+    /// How it does.
+    status: QrstudioStatus,
+    /// Failed attempts since the last success.
+    consecutive_failures: i32,
+    /// When it was made.
+    created_at: Timestamp,
+}
+
+impl QrstudioWebhookCreated {
     fn new(endpoint: Endpoint, secret: Option<String>) -> Self {
+        let QrstudioWebhook { id, url, description, events, status, consecutive_failures, created_at, .. } =
+            endpoint.into();
+        let secret = secret.unwrap_or_default();
+        Self { id, url, description, events, secret, status, consecutive_failures, created_at }
+    }
+}
+
+impl From<Endpoint> for QrstudioWebhook {
+    fn from(endpoint: Endpoint) -> Self {
         Self {
             id: endpoint.number,
             events: webhook::subscriptions(&endpoint),
@@ -134,9 +171,8 @@ impl QrstudioWebhook {
                 Health::Degraded => QrstudioStatus::Degraded,
                 _ => QrstudioStatus::Active,
             },
-            url: endpoint.url,
+            url: endpoint.url.into(),
             description: endpoint.name,
-            secret,
             consecutive_failures: endpoint.failures_in_row,
             last_delivery_at: endpoint.last_delivery_at.map(Into::into),
             last_response_status: endpoint.last_response_status,
@@ -169,10 +205,10 @@ struct QrstudioDelivery {
     /// Its id.
     id: i64,
     /// The event's type.
-    event: String,
+    event: Text<text::QrstudioEventType>,
     /// The status that came back.
     #[oai(nullable)]
-    response_status: Nullable<i32>,
+    response_status: Option<i32>,
     /// The beginning of the answer, at most 16 KiB.
     response_body: String,
     /// How long it took, in milliseconds.
@@ -187,12 +223,11 @@ struct QrstudioDelivery {
 
 impl From<Logged> for QrstudioDelivery {
     fn from(row: Logged) -> Self {
-        // An integer that JavaScript can hold: the delivery's millisecond and number, and five bits of its randomness.
-        let id = row.delivery_id.0.as_u128();
-        let millis = (id >> 80) as i64 & 0x3ff_ffff_ffff;
+        // An integer that JavaScript can hold: 48 random bits of the delivery's id, and the number of the request.
+        let random = row.delivery_id.0.as_u128() as i64 & 0xffff_ffff_ffff;
         Self {
-            id: (millis << 10) | ((id as i64 & 0x1f) << 5) | i64::from(row.number & 0x1f),
-            event: row.event_type,
+            id: (random << 5) | i64::from(row.number & 0x1f),
+            event: row.event_type.into(),
             succeeded: row.status.is_some_and(|status| (200..300).contains(&status)),
             response_status: row.status,
             response_body: row.response_body,
@@ -209,9 +244,11 @@ struct QrstudioDeliveryPage {
     /// How many there are in all.
     count: i64,
     /// The address of the next page.
-    next: Option<String>,
+    #[oai(nullable)]
+    next: Option<Text<text::Url>>,
     /// The address of the page before.
-    previous: Option<String>,
+    #[oai(nullable)]
+    previous: Option<Text<text::Url>>,
     /// The requests.
     results: Vec<QrstudioDelivery>,
 }
@@ -236,7 +273,7 @@ impl QrstudioApi {
         webhook::authorise_read(&auth.0)?;
         let mut conn = self.0.store.pool().acquire().await?;
         let rows = endpoint::list(&mut conn, auth.0.org_id, Some(DIALECT), None, LIST_MAX).await?;
-        let results = rows.into_iter().map(|row| QrstudioWebhook::new(row, None)).collect();
+        let results = rows.into_iter().map(Into::into).collect();
         Ok(Json(QrstudioWebhookList { results }))
     }
 
@@ -246,21 +283,21 @@ impl QrstudioApi {
         &self,
         auth: Auth<QrstudioToken>,
         /// Makes a repeated request safe: the same key within a day gets the same answer.
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255))]
-        key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<Text<text::IdempotencyKey>>>,
         input: Input<QrstudioWebhookInput>,
-    ) -> Result<Created<QrstudioWebhook>, Failed<Qrstudio>> {
+    ) -> Result<Created<QrstudioWebhookCreated>, Failed<Qrstudio>> {
         let (app, caller) = (&self.0, &auth.0);
         let QrstudioWebhookInput { url, description, events } = input.value;
-        let draft =
-            Draft { url, events: Some(events), name: description.unwrap_or_default(), enabled: true, secret: None };
-        let checked = webhook::check(app, caller, DIALECT, draft, NAMES).await?;
-        let mut creation = match begin(app, caller, "createQrstudioWebhook", key.0.as_deref(), &input.hash).await? {
-            Begun::Before(answer) => return Ok(answer),
-            Begun::Fresh(creation) => creation,
+        let draft = Draft {
+            url: url.into(),
+            events: Some(text::plain(events)),
+            name: description.map(Into::into).unwrap_or_default(),
+            enabled: true,
+            secret: None,
         };
-        let (endpoint, secret) = webhook::create(app, caller, &checked, &mut creation.tx).await?;
-        Ok(creation.finish(&QrstudioWebhook::new(endpoint, secret)).await?)
+        let once = Once { operation: "createQrstudioWebhook", key: key.0.as_deref(), hash: &input.hash };
+        Ok(webhook::register(app, caller, DIALECT, draft, NAMES, once, QrstudioWebhookCreated::new).await?)
     }
 
     /// Update a QR Code Agency subscription
@@ -269,15 +306,21 @@ impl QrstudioApi {
         &self,
         auth: Auth<QrstudioToken>,
         /// The subscription.
-        id: Path<String>,
+        id: Path<Text<text::QrstudioWebhookId>>,
         input: Input<QrstudioWebhookPatch>,
     ) -> Result<Json<QrstudioWebhook>, Failed<Qrstudio>> {
         let QrstudioWebhookPatch { url, description, events, status } = input.value;
         let endpoint = self.find(&auth.0, &id.0).await?;
         let enabled = status.map(|status| status == QrstudioSwitch::Active);
-        let patch = Patch { url, events, name: description, enabled, secret: None };
+        let patch = Patch {
+            url: url.map(Into::into),
+            events: events.map(text::plain),
+            name: description.map(Into::into),
+            enabled,
+            ..Patch::default()
+        };
         let endpoint = webhook::update(&self.0, &auth.0, endpoint, patch, NAMES).await?;
-        Ok(Json(QrstudioWebhook::new(endpoint, None)))
+        Ok(Json(endpoint.into()))
     }
 
     /// Delete a QR Code Agency subscription
@@ -286,7 +329,7 @@ impl QrstudioApi {
         &self,
         auth: Auth<QrstudioToken>,
         /// The subscription.
-        id: Path<String>,
+        id: Path<Text<text::QrstudioWebhookId>>,
     ) -> Result<Deleted, Failed<Qrstudio>> {
         let endpoint = self.find(&auth.0, &id.0).await?;
         webhook::delete(&self.0, &auth.0, &endpoint).await?;
@@ -299,7 +342,7 @@ impl QrstudioApi {
         &self,
         auth: Auth<QrstudioToken>,
         /// The subscription.
-        id: Path<String>,
+        id: Path<Text<text::QrstudioWebhookId>>,
     ) -> Result<Json<QrstudioRotation>, Failed<Qrstudio>> {
         let endpoint = self.find(&auth.0, &id.0).await?;
         let (secret, rotated_at) = webhook::rotate(&self.0, &auth.0, &endpoint, 0).await?;
@@ -314,7 +357,7 @@ impl QrstudioApi {
         &self,
         auth: Auth<QrstudioToken>,
         /// The subscription.
-        id: Path<String>,
+        id: Path<Text<text::QrstudioWebhookId>>,
         /// The page, from 1.
         #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
         page: Query<Option<i64>>,
@@ -336,8 +379,8 @@ impl QrstudioApi {
         };
         Ok(Json(QrstudioDeliveryPage {
             count,
-            next: (number * size < count).then(|| address(number + 1)),
-            previous: (number > 1).then(|| address(number - 1)),
+            next: (number * size < count).then(|| address(number + 1).into()),
+            previous: (number > 1).then(|| address(number - 1).into()),
             results: rows.into_iter().map(Into::into).collect(),
         }))
     }
@@ -350,5 +393,3 @@ impl QrstudioApi {
         endpoint::find_by_number(&mut conn, caller.org_id, number, DIALECT).await?.ok_or_else(webhook::no_endpoint)
     }
 }
-
-type Nullable<T> = Option<T>;

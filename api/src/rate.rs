@@ -42,8 +42,8 @@ impl Limiter {
         }
     }
 
-    /// Takes one request from the caller's bucket; 429 with `Retry-After` when it is empty.
-    pub fn take(&self, caller: &Caller) -> Result<Left, Failure> {
+    /// Takes one request from the caller's bucket: what is left of it, and 429 with `Retry-After` when it was empty.
+    pub fn take(&self, caller: &Caller) -> (Left, Result<(), Failure>) {
         let key = match caller.via {
             Via::ApiKey { id, .. } => id.0,
             Via::Session => caller.user_id.0,
@@ -53,16 +53,15 @@ impl Limiter {
                 let remaining = state.remaining_burst_capacity();
                 let missing = f64::from(self.burst - remaining.min(self.burst));
                 let interval = state.quota().replenish_interval().as_secs_f64();
-                Ok(Left { limit: self.burst, remaining, reset_s: (missing * interval).ceil() as u64 })
+                (Left { limit: self.burst, remaining, reset_s: (missing * interval).ceil() as u64 }, Ok(()))
             }
             Err(not_until) => {
                 let wait = not_until.wait_time_from(DefaultClock::default().now());
-                Err(Failure::new(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "rate_limited",
-                    format!("More than {} requests at once for this key.", self.burst),
-                )
-                .retry_after(wait.as_secs().max(1)))
+                // Rounded up: who comes back after the whole seconds finds a request in the bucket.
+                let wait_s = (wait.as_secs_f64().ceil() as u64).max(1);
+                let message = format!("More than {} requests at once for this key.", self.burst);
+                let failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait_s);
+                (Left { limit: self.burst, remaining: 0, reset_s: wait_s }, Err(failure))
             }
         }
     }

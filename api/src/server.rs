@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use poem::{
     Endpoint, EndpointExt, IntoResponse, Request, Response, Route,
-    http::{HeaderValue, Method, StatusCode},
+    http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE},
     middleware::CatchPanic,
 };
 use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
@@ -64,6 +64,27 @@ pub fn request_id(request: &Request) -> Option<String> {
     request.extensions().get::<RequestId>().map(|id| id.0.clone())
 }
 
+/// What holds for all operations, for readers of the OpenAPI file.
+const DESCRIPTION: &str = "\
+Events go in, five kinds of webhook subscribers receive them: signed, on time, and nothing is lost. Five products' \
+documented surfaces on one server; each keeps its own paths, field names and errors.
+
+**Bodies** are JSON, at most 1 MiB (an event 256 KiB, a batch of events 8 MiB). Null says the same as leaving a member \
+out, and members that are not known are ignored. No text can hold the character U+0000.
+
+**Errors** of events, Inkode and Inkr are problems (RFC 9457) with a stable `code`; the other surfaces have their own. \
+Fields that break rules are named. Every answer has an `x-request-id`: the caller's own (1 to 64 letters, digits, `.`, \
+`_`, `-`) or one of ours. An unknown address is answered with 404 and a wrong method with 405 and `Allow`, both in the \
+surface's words.
+
+**Creates** take an `Idempotency-Key`: for a day the same key and body get the same answer, with \
+`Idempotency-Replayed: true`. The same key with another body, or while the first request is under way, is a conflict (409).
+
+**Lists** begin with the newest.
+
+**Requests** are limited per key: `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (in seconds) tell what is \
+left, and 429 comes with `Retry-After`.";
+
 macro_rules! service {
     ($app:expr) => {
         OpenApiService::new(
@@ -81,10 +102,7 @@ macro_rules! service {
             "Inkfleet",
             env!("CARGO_PKG_VERSION"),
         )
-        .description(
-            "Events go in, five kinds of webhook subscribers receive them: signed, on time, and nothing is lost. Five \
-             products' documented surfaces on one server.",
-        )
+        .description(DESCRIPTION)
         .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
         .contact(ContactObject::new().name("The Inkfleet developers"))
         .server("/")
@@ -93,16 +111,31 @@ macro_rules! service {
 
 /// Every route, ready to be served.
 pub fn routes(app: App) -> impl Endpoint<Output = Response> + 'static {
+    let limiter = std::sync::Arc::downgrade(&app.limiter);
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(std::time::Duration::from_secs(60));
+        while let Some(limiter) = limiter.upgrade() {
+            limiter.shrink();
+            drop(limiter);
+            tick.tick().await;
+        }
+    });
     let service = service!(app);
-    let document = openapi_of(service.spec());
-    let docs = service.swagger_ui();
+    // The page holds the framework's document; it shows ours.
+    let docs = service.swagger_ui_html().replacen(&service.spec(), crate::openapi::json(), 1);
     let route = Route::new()
-        .at("/openapi.yaml", poem::endpoint::make_sync(move |_| document.clone().with_content_type("application/yaml")))
-        .nest("/docs", docs)
+        .at("/docs", poem::get(poem::endpoint::make_sync(move |_| poem::web::Html(docs.clone()))))
         .nest_no_strip("/", service);
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| StatusCode::INTERNAL_SERVER_ERROR);
     let data = app.clone();
     Edge { app, inner: route.with(panics).data(data) }
+}
+
+/// The probes alone, for a worker process.
+pub fn probe_routes(app: App) -> impl Endpoint<Output = Response> + 'static {
+    let service = OpenApiService::new(ProbeApi(app.clone()), "Inkfleet worker", env!("CARGO_PKG_VERSION"));
+    let data = app.clone();
+    Edge { app, inner: Route::new().nest_no_strip("/", service).data(data) }
 }
 
 /// What surrounds every request.
@@ -121,14 +154,12 @@ impl<E: Endpoint> Endpoint for Edge<E> {
 
 /// The OpenAPI file of the whole API, as YAML.
 pub fn openapi_yaml() -> String {
-    openapi_of(service!(App::for_document()).spec())
+    crate::openapi::yaml().to_owned()
 }
 
-/// poem-openapi writes JSON; the file is checked in as YAML, with what the framework cannot say added.
-fn openapi_of(json: String) -> String {
-    let mut document: serde_json::Value = serde_json::from_str(&json).expect("poem-openapi writes JSON");
-    crate::openapi::complete(&mut document);
-    crate::openapi::to_yaml(&document)
+/// What the framework says of the whole API.
+pub(crate) fn framework_document() -> serde_json::Value {
+    serde_json::from_str(&service!(App::for_document()).spec()).expect("poem-openapi writes JSON")
 }
 
 /// Runs one request: its id, its log line, its metrics, and its failure in the surface's shape.
@@ -137,11 +168,18 @@ async fn respond<E: Endpoint>(app: &App, endpoint: &E, mut request: Request) -> 
     let id = incoming_id(&request).unwrap_or_else(|| format!("req_{}", app.chance.alphanumeric(20)));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let left = LeftSlot::default();
+    if Surface::of(&path).trailing_slash {
+        drop_trailing_slash(&mut request);
+    }
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(left.clone());
     let span = tracing::info_span!("request", request_id = id, %method, path);
     let mut response = async {
-        match endpoint.call(request).await {
+        let answered = match unreadable_key(&request) {
+            Some(failure) => Err(failure.into()),
+            None => endpoint.call(request).await,
+        };
+        match answered {
             Ok(response) => response.into_response(),
             Err(error) => {
                 let mut failure = failure_of(error);
@@ -152,15 +190,34 @@ async fn respond<E: Endpoint>(app: &App, endpoint: &E, mut request: Request) -> 
             }
         }
     }
-    .instrument(span)
+    .instrument(span.clone())
     .await;
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR && response.content_type().is_none() {
         // A panic: told like any other failure of ours.
         response = Surface::of(&path).render(&Failure::internal("a handler panicked"), &id);
     }
     finish(&mut response, &id, &left);
-    observe(&method, &path, response.status(), started);
+    // In the request's span, so that its line names the request.
+    span.in_scope(|| observe(&method, &path, response.status(), started));
     response
+}
+
+/// The framework takes a header that is no text for absent, and a request that was meant to be safe would not be.
+fn unreadable_key(request: &Request) -> Option<Failure> {
+    request.headers().get("idempotency-key")?.to_str().err()?;
+    // Only creates take it.
+    (*request.method() == Method::POST)
+        .then(|| Failure::field("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
+}
+
+/// The framework's routes have no slash at the end, whatever a document says.
+fn drop_trailing_slash(request: &mut Request) {
+    let uri = request.uri();
+    let Some(path) = uri.path().strip_suffix('/').filter(|path| !path.is_empty()) else { return };
+    let routed = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    if let Ok(routed) = routed.parse() {
+        *request.uri_mut() = routed;
+    }
 }
 
 /// A caller may name its request; anything but a short plain word is not taken over.
@@ -174,6 +231,10 @@ fn finish(response: &mut Response, id: &str, left: &LeftSlot) {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(REQUEST_ID, id);
+    }
+    // JSON has no charset (RFC 8259); the framework gives it one.
+    if headers.get(CONTENT_TYPE).is_some_and(|value| value == "application/json; charset=utf-8") {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     if let Some(left) = *left.lock().expect("no panic under the lock") {

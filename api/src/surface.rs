@@ -3,14 +3,14 @@
 
 use poem::{
     Response,
-    error::{MethodNotAllowedError, NotFoundError},
+    error::{MethodNotAllowedError, NotFoundError, ParsePathError as UnreadablePathError},
     http::{StatusCode, header},
 };
 use poem_openapi::{
-    ApiResponse, Object,
+    ApiResponse, Enum, Object,
     error::{ContentTypeError, ParseParamError, ParsePathError},
     registry::{MetaMediaType, MetaResponse, MetaResponses, Registry},
-    types::{ToJSON, Type},
+    types::{Example, ToJSON, Type},
 };
 use serde_json::{Value, json};
 
@@ -26,6 +26,8 @@ pub struct Surface {
     pub status: fn(StatusCode) -> StatusCode,
     /// The body.
     pub body: fn(&Failure, status: StatusCode, request_id: &str) -> Value,
+    /// Whether its paths end in a slash.
+    pub trailing_slash: bool,
 }
 
 const JSON: &str = "application/json";
@@ -37,11 +39,20 @@ fn same(status: StatusCode) -> StatusCode {
 
 /// Every surface; the last row fits all paths.
 pub const SURFACES: [Surface; 4] = [
-    Surface { path: "/api/v1/organizations/", media_type: JSON, status: same, body: iloveqr },
-    Surface { path: "/api/v1/webhooks/", media_type: JSON, status: same, body: qrstudio },
-    Surface { path: "/api/v1/webhook/", media_type: JSON, status: inklink_status, body: inklink },
-    Surface { path: "/", media_type: PROBLEM, status: same, body: problem },
+    Surface { path: "/api/v1/organizations/", media_type: JSON, status: same, body: iloveqr, trailing_slash: false },
+    Surface { path: "/api/v1/webhooks/", media_type: JSON, status: same, body: qrstudio, trailing_slash: true },
+    Surface {
+        path: "/api/v1/webhook/",
+        media_type: JSON,
+        status: inklink_status,
+        body: inklink,
+        trailing_slash: false,
+    },
+    Surface { path: "/", media_type: PROBLEM, status: same, body: problem, trailing_slash: false },
 ];
+
+/// The schemas of failures.
+pub const FAILURES: [&str; 3] = ["Problem", "ErrorEnvelope", "DetailError"];
 
 impl Surface {
     /// The surface of a path.
@@ -70,11 +81,7 @@ impl Surface {
 }
 
 fn problem(failure: &Failure, status: StatusCode, request_id: &str) -> Value {
-    let errors = failure
-        .fields
-        .iter()
-        .map(|e| ProblemField { field: e.field.clone(), message: e.message.clone() })
-        .collect::<Vec<_>>();
+    let errors = details(failure);
     Problem {
         r#type: "about:blank".into(),
         title: status.canonical_reason().unwrap_or("Error").into(),
@@ -95,42 +102,56 @@ fn inklink_status(status: StatusCode) -> StatusCode {
 
 fn inklink(failure: &Failure, status: StatusCode, request_id: &str) -> Value {
     let code = match status.as_u16() {
-        401 => "UNAUTHORIZED",
-        404 => "NOT_FOUND",
-        429 => "RATE_LIMIT_EXCEEDED",
-        400..500 => "VALIDATION_ERROR",
-        _ => "INTERNAL_ERROR",
+        401 => ErrorCode::Unauthorized,
+        404 => ErrorCode::NotFound,
+        429 => ErrorCode::RateLimitExceeded,
+        400..500 => ErrorCode::ValidationError,
+        _ => ErrorCode::InternalError,
     };
-    let details = failure.fields.iter().map(|e| json!({"field": e.field, "message": e.message})).collect::<Vec<_>>();
-    json!({"error": {"code": code, "message": failure.message, "details": details, "requestId": request_id}})
+    envelope(code, failure, request_id)
 }
 
 fn iloveqr(failure: &Failure, status: StatusCode, request_id: &str) -> Value {
     let code = match status.as_u16() {
-        401 => "UNAUTHORIZED",
-        403 => "FORBIDDEN",
-        404 => "NOT_FOUND",
-        409 => "CONFLICT",
-        429 => "RATE_LIMIT_EXCEEDED",
-        400..500 => "VALIDATION_ERROR",
-        _ => "INTERNAL_ERROR",
+        401 => ErrorCode::Unauthorized,
+        403 => ErrorCode::Forbidden,
+        404 => ErrorCode::NotFound,
+        409 => ErrorCode::Conflict,
+        429 => ErrorCode::RateLimitExceeded,
+        400..500 => ErrorCode::ValidationError,
+        _ => ErrorCode::InternalError,
     };
-    let details = failure.fields.iter().map(|e| json!({"field": e.field, "message": e.message})).collect::<Vec<_>>();
-    json!({"error": {"code": code, "message": failure.message, "details": details, "requestId": request_id}})
+    envelope(code, failure, request_id)
 }
 
-/// `{"field": "…"}` where fields are wrong, `{"detail": "…"}` otherwise.
+fn envelope(code: ErrorCode, failure: &Failure, request_id: &str) -> Value {
+    let (message, details) = (failure.message.clone(), details(failure));
+    let error = ErrorBody { code, message, details, request_id: request_id.into() };
+    ErrorEnvelope { error }.to_json().unwrap_or_default()
+}
+
+fn details(failure: &Failure) -> Vec<ProblemField> {
+    failure.fields.iter().map(|e| ProblemField { field: e.field.clone(), message: e.message.clone() }).collect()
+}
+
+/// `{"field": "…"}` where fields are wrong, `{"detail": "…"}` otherwise. Fields are named without the place inside them,
+/// and of several errors in one field the first is told.
 fn qrstudio(failure: &Failure, _: StatusCode, _: &str) -> Value {
     let named: Vec<&FieldError> = failure.fields.iter().filter(|e| !e.field.is_empty()).collect();
     if named.is_empty() {
         return json!({"detail": failure.message});
     }
-    Value::Object(named.into_iter().map(|e| (e.field.clone(), Value::from(e.message.clone()))).collect())
+    let mut body = serde_json::Map::new();
+    for error in named {
+        let field = error.field.split(['[', '.']).next().unwrap_or(&error.field);
+        body.entry(field).or_insert_with(|| Value::from(error.message.clone()));
+    }
+    Value::Object(body)
 }
 
 /// An error of our own surfaces (RFC 9457).
 #[derive(Debug, Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+#[oai(example, rename_all = "camelCase", skip_serializing_if_is_none)]
 pub struct Problem {
     /// `about:blank`: the code says it all.
     r#type: String,
@@ -140,6 +161,7 @@ pub struct Problem {
     #[oai(validator(minimum(value = "400"), maximum(value = "599")))]
     status: u16,
     /// A stable word for programs.
+    #[oai(validator(pattern = "^[a-z_]+$"))]
     code: String,
     /// What is wrong, in a sentence.
     detail: String,
@@ -160,17 +182,38 @@ pub struct ProblemField {
 
 /// InkLink's and iloveQR's errors.
 #[derive(Debug, Object)]
+#[oai(example)]
 pub struct ErrorEnvelope {
     /// The error.
     error: ErrorBody,
+}
+
+/// A stable word for programs.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ErrorCode {
+    /// No valid proof of identity.
+    Unauthorized,
+    /// The caller may not do this; iloveQR only.
+    Forbidden,
+    /// There is no such thing.
+    NotFound,
+    /// The request conflicts with an earlier one; iloveQR only.
+    Conflict,
+    /// The request breaks a rule.
+    ValidationError,
+    /// Too many requests.
+    RateLimitExceeded,
+    /// Something went wrong on our side.
+    InternalError,
 }
 
 /// What went wrong.
 #[derive(Debug, Object)]
 #[oai(rename_all = "camelCase")]
 pub struct ErrorBody {
-    /// A stable word for programs, in capitals.
-    code: String,
+    /// A stable word for programs.
+    code: ErrorCode,
     /// What is wrong, in a sentence.
     message: String,
     /// The fields that break rules.
@@ -180,8 +223,8 @@ pub struct ErrorBody {
 }
 
 /// QR Code Agency's errors: `detail`, or one member per field that breaks a rule.
-#[derive(Debug, Object)]
-#[oai(skip_serializing_if_is_none)]
+#[derive(Debug, Default, Object)]
+#[oai(example, skip_serializing_if_is_none)]
 pub struct DetailError {
     /// What is wrong, in a sentence.
     detail: Option<String>,
@@ -193,6 +236,53 @@ pub struct DetailError {
     description: Option<String>,
     /// What is wrong with the status.
     status: Option<String>,
+    /// What is wrong with the number of the page.
+    page: Option<String>,
+    /// What is wrong with the size of the page.
+    page_size: Option<String>,
+    /// What is wrong with the header of that name.
+    #[oai(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
+}
+
+const REQUEST_ID_EXAMPLE: &str = "req_Yc4nQ0TDXzJ2b7mWvK9u";
+
+impl ProblemField {
+    fn example() -> Self {
+        Self { field: "url".into(), message: "must be an https:// URL".into() }
+    }
+}
+
+impl Example for Problem {
+    fn example() -> Self {
+        Self {
+            r#type: "about:blank".into(),
+            title: "Bad Request".into(),
+            status: 400,
+            code: "validation_failed".into(),
+            detail: "url must be an https:// URL".into(),
+            request_id: REQUEST_ID_EXAMPLE.into(),
+            errors: Some(vec![ProblemField::example()]),
+        }
+    }
+}
+
+impl Example for ErrorEnvelope {
+    fn example() -> Self {
+        let error = ErrorBody {
+            code: ErrorCode::ValidationError,
+            message: "url must be an https:// URL".into(),
+            details: vec![ProblemField::example()],
+            request_id: REQUEST_ID_EXAMPLE.into(),
+        };
+        Self { error }
+    }
+}
+
+impl Example for DetailError {
+    fn example() -> Self {
+        Self { url: Some("must be an https:// URL".into()), ..Self::default() }
+    }
 }
 
 /// The failures of a surface's routes, for the OpenAPI file; at run time a [`Failure`] that the server renders.
@@ -205,7 +295,7 @@ pub trait Shape: Send + Sync + 'static {
     type Body: Type;
     /// Their media type.
     const MEDIA_TYPE: &'static str;
-    /// The statuses that every route of the surface may answer with.
+    /// The statuses that the surface's routes may answer with; `openapi::answer` leaves out those that one cannot have.
     const STATUSES: &'static [u16];
 }
 
@@ -224,13 +314,13 @@ macro_rules! shapes {
 
 shapes! {
     /// Our own surfaces.
-    Own: Problem, PROBLEM, [400, 401, 403, 404, 405, 409, 413, 415, 429, 500, 503];
+    Own: Problem, PROBLEM, [400, 401, 403, 404, 409, 413, 415, 429, 500, 503];
     /// iloveQR.
-    Iloveqr: ErrorEnvelope, JSON, [400, 401, 403, 404, 405, 409, 413, 415, 429, 500, 503];
+    Iloveqr: ErrorEnvelope, JSON, [400, 401, 403, 404, 409, 413, 415, 429, 500, 503];
     /// InkLink.
-    Inklink: ErrorEnvelope, JSON, [400, 401, 404, 405, 409, 413, 415, 429, 500, 503];
+    Inklink: ErrorEnvelope, JSON, [400, 401, 404, 409, 413, 415, 429, 500, 503];
     /// QR Code Agency.
-    Qrstudio: DetailError, JSON, [400, 401, 403, 404, 405, 409, 413, 415, 429, 500, 503];
+    Qrstudio: DetailError, JSON, [400, 401, 403, 404, 409, 413, 415, 429, 500, 503];
 }
 
 fn meaning(status: u16) -> &'static str {
@@ -239,7 +329,6 @@ fn meaning(status: u16) -> &'static str {
         401 => "No valid proof of identity.",
         403 => "The caller may not do this.",
         404 => "There is no such thing in the caller's organisation.",
-        405 => "The route does not have this method.",
         409 => "The request conflicts with an earlier one or with the present state.",
         413 => "The body is too large.",
         415 => "The body is not announced as JSON.",
@@ -287,7 +376,7 @@ pub fn failure_of(error: poem::Error) -> Failure {
     if let Some(error) = error.downcast_ref::<ParseParamError>() {
         return Failure::field(error.name, rule(&error.reason));
     }
-    if error.is::<ParsePathError>() || error.is::<NotFoundError>() {
+    if error.is::<NotFoundError>() || error.is::<ParsePathError>() || error.is::<UnreadablePathError>() {
         return Failure::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address.");
     }
     if error.is::<MethodNotAllowedError>() {

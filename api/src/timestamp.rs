@@ -1,12 +1,13 @@
-//! A moment in answers: RFC 3339 in UTC with milliseconds and `Z`, as the documents show it.
+//! Moments: written as RFC 3339 in UTC with milliseconds and `Z`, as the documents show it, and read in any offset.
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
     types::{ToJSON, Type},
 };
+use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
 /// A moment that is only ever written.
@@ -50,5 +51,18 @@ impl ToJSON for Timestamp {
 impl poem_openapi::types::ParseFromJSON for Timestamp {
     fn parse_from_json(value: Option<Value>) -> poem_openapi::types::ParseResult<Self> {
         DateTime::<Utc>::parse_from_json(value).map(Self).map_err(poem_openapi::types::ParseError::propagate)
+    }
+}
+
+/// The moments that are taken: what RFC 3339 can write, Postgres can keep and JavaScript can read, from the epoch on.
+const RULE: &str = "must be an RFC 3339 time from 1970 to 9999, such as 2026-03-02T12:00:00Z";
+
+/// Reads an optional moment of a body, for `#[serde(default, deserialize_with = "timestamp::read")]`.
+pub fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
+    let at = DateTime::parse_from_rfc3339(&text).ok().map(|at| at.to_utc());
+    match at.filter(|at| (1970..=9999).contains(&at.year())) {
+        Some(at) => Ok(Some(at)),
+        None => Err(D::Error::custom(RULE)),
     }
 }

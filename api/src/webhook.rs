@@ -1,22 +1,27 @@
 //! What all five management surfaces do with webhook endpoints: the rules are the dialect's row, the words are theirs.
 
+mod rule;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     api_key::Scope,
     caller::Caller,
     delivery,
-    dialect::{self, Choice, Dialect, DialectName, Shown},
+    dialect::{self, Dialect, DialectName, Health, Shown},
     endpoint::{self, Endpoint, NewEndpoint, secret_context},
     event::NewEvent,
-    http_url::{HttpUrl, Rules},
     id::{DeliveryId, EndpointId, EventId},
     json::JsonText,
 };
 use jobs::{event::publish_test, store::Tx};
+use poem_openapi::types::ToJSON;
+use sqlx::PgConnection;
 
 use crate::{
     app::App,
-    failure::{Failure, FieldError},
+    failure::Failure,
+    idempotency::{Begun, Created, Once},
+    text::Text,
 };
 
 /// How a surface spells the fields of an endpoint.
@@ -52,18 +57,12 @@ pub struct Patch {
     pub events: Option<Vec<String>>,
     /// What the owner calls it.
     pub name: Option<String>,
-    /// Switched on?
+    /// Switched on? Switching on an endpoint that its health had switched off starts its health anew.
     pub enabled: Option<bool>,
     /// The caller's own new secret.
     pub secret: Option<String>,
-}
-
-/// A draft that breaks no rule.
-#[derive(Debug)]
-pub struct Checked {
-    dialect: &'static Dialect,
-    draft: Draft,
-    secret: String,
+    /// Whether its health starts anew in any case.
+    pub forgive: bool,
 }
 
 /// Checks who asks: owners and admins manage, with a key that may.
@@ -83,51 +82,89 @@ pub fn no_endpoint() -> Failure {
     Failure::not_found("webhook endpoint")
 }
 
-/// Checks a draft against its dialect's rules, all fields at once, and its target against the address guard.
-pub async fn check(
+/// The endpoint that a surface knows by `id`: its own dialect's, or any where `dialect` is `None`.
+pub async fn find(app: &App, caller: &Caller, dialect: Option<DialectName>, id: &str) -> Result<Endpoint, Failure> {
+    let key = endpoint::read_id(id).map_err(|_| no_endpoint())?;
+    let mut conn = app.store.pool().acquire().await?;
+    let found = endpoint::find(&mut conn, caller.org_id, key, dialect).await?;
+    // One endpoint, one spelling: the ids of two dialects differ in their prefix only.
+    found.filter(|endpoint| endpoint.public_id() == id).ok_or_else(no_endpoint)
+}
+
+/// The endpoint after which a page begins. `wrong` is the failure where `id` is none that the caller's organisation has or
+/// had; a deleted one will do, so that a page can go on after what went meanwhile.
+pub async fn position(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    dialect: Option<DialectName>,
+    id: Option<&str>,
+    wrong: impl Fn() -> Failure,
+) -> Result<Option<EndpointId>, Failure> {
+    let Some(id) = id else { return Ok(None) };
+    let key = endpoint::read_id(id).map_err(|_| wrong())?;
+    let found = endpoint::dialect_of(conn, caller.org_id, key).await?.ok_or_else(&wrong)?;
+    let fits = dialect.is_none_or(|dialect| dialect == found) && Dialect::by_name(found).endpoint_id(key) == id;
+    if fits { Ok(Some(key)) } else { Err(wrong()) }
+}
+
+/// Registers an endpoint of `dialect`, or gives the answer that the same request got before. All fields are checked
+/// against the dialect's rules at once, then the target against the address guard, and only then a transaction begins.
+pub async fn register<T: ToJSON>(
     app: &App,
     caller: &Caller,
     dialect: DialectName,
     draft: Draft,
     names: Names,
-) -> Result<Checked, Failure> {
+    once: Once<'_>,
+    answer: impl FnOnce(Endpoint, Option<String>) -> T,
+) -> Result<Created<T>, Failure> {
     authorise_change(caller)?;
+    // Before the checks: what they say may have changed since the first request, and its answer may not.
+    if let Some(before) = once.answered(app, caller).await? {
+        return Ok(before);
+    }
     let dialect = Dialect::by_name(dialect);
-    check_plan(caller, dialect)?;
-    let mut wrong = vec![];
-    let url = parse_url(app, dialect, &draft.url).map_err(|e| wrong.push(e)).ok();
-    wrong.extend(check_name(dialect, &draft.name, names));
-    wrong.extend(draft.events.as_deref().and_then(|events| check_events(dialect, events, names)));
-    let secret = match (dialect.secret.choice, &draft.secret) {
-        (Choice::Generated | Choice::Either, None) => dialect::new_secret(dialect, &app.chance),
-        (Choice::Generated, Some(_)) => {
-            wrong.push(FieldError::new("secret", "is made by us for this dialect; leave it out"));
-            String::new()
-        }
-        (Choice::Required, None) => {
-            wrong.push(FieldError::new("secret", "is required"));
-            String::new()
-        }
-        (_, Some(secret)) => {
-            wrong.extend(check_secret(dialect, secret));
-            secret.clone()
-        }
+    let secret = check(app, caller, dialect, &draft, names).await?;
+    let mut creation = match once.begin(app, caller).await? {
+        Begun::Before(before) => return Ok(before),
+        Begun::Fresh(creation) => creation,
     };
-    let (true, Some(url)) = (wrong.is_empty(), url) else { return Err(Failure::invalid(wrong)) };
-    check_target(app, &url).await?;
-    Ok(Checked { dialect, draft, secret })
+    let endpoint = create(app, caller, dialect, &draft, &secret, &mut creation.tx).await?;
+    let shown = (dialect.secret.shown == Shown::Once).then_some(secret);
+    creation.finish(&answer(endpoint, shown)).await
 }
 
-/// Stores a checked draft; returns the endpoint and the secret, if the dialect shows it.
-pub async fn create(
+/// Checks a draft; returns the endpoint's secret.
+async fn check(
     app: &App,
     caller: &Caller,
-    checked: &Checked,
+    dialect: &'static Dialect,
+    draft: &Draft,
+    names: Names,
+) -> Result<String, Failure> {
+    rule::plan(caller, dialect)?;
+    let mut wrong = vec![];
+    let url = rule::url(app, dialect, &draft.url).map_err(|e| wrong.push(e)).ok();
+    wrong.extend(rule::name(dialect, &draft.name, names));
+    wrong.extend(draft.events.as_deref().and_then(|events| rule::events(dialect, events, names)));
+    let secret = rule::first_secret(app, dialect, draft.secret.as_deref()).map_err(|e| wrong.push(e)).ok();
+    let (true, Some(url), Some(secret)) = (wrong.is_empty(), url, secret) else {
+        return Err(Failure::invalid(wrong));
+    };
+    rule::target(app, &url).await?;
+    Ok(secret)
+}
+
+async fn create(
+    app: &App,
+    caller: &Caller,
+    dialect: &Dialect,
+    draft: &Draft,
+    secret: &str,
     tx: &mut Tx,
-) -> Result<(Endpoint, Option<String>), Failure> {
-    let Checked { dialect, draft, secret } = checked;
+) -> Result<Endpoint, Failure> {
     if draft.enabled {
-        check_room(caller, dialect, tx).await?;
+        rule::room(caller, dialect, tx).await?;
     }
     let now = app.clock.now();
     let id = EndpointId::new(now, &app.chance);
@@ -144,57 +181,43 @@ pub async fn create(
         created_by: caller.user_id,
     };
     endpoint::insert(tx, &new, now).await?;
-    let endpoint = endpoint::find(tx, caller.org_id, id, None).await?.ok_or_else(no_endpoint)?;
-    let shown = (dialect.secret.shown == Shown::Once).then(|| secret.clone());
-    Ok((endpoint, shown))
+    endpoint::find(tx, caller.org_id, id, None).await?.ok_or_else(no_endpoint)
 }
 
-/// Checks and stores a change of `endpoint`. Switching an endpoint on that its health had switched off starts its health
-/// anew.
+/// Checks and stores a change of `endpoint`.
 pub async fn update(
     app: &App,
     caller: &Caller,
-    mut endpoint: Endpoint,
+    endpoint: Endpoint,
     patch: Patch,
     names: Names,
 ) -> Result<Endpoint, Failure> {
     authorise_change(caller)?;
     let dialect = endpoint.row();
     let mut wrong = vec![];
-    let url = patch.url.as_deref().and_then(|url| parse_url(app, dialect, url).map_err(|e| wrong.push(e)).ok());
-    wrong.extend(patch.name.as_deref().and_then(|name| check_name(dialect, name, names)));
-    wrong.extend(patch.events.as_deref().and_then(|events| check_events(dialect, events, names)));
-    if let Some(secret) = &patch.secret {
-        match dialect.secret.choice {
-            Choice::Generated => wrong.push(FieldError::new("secret", "is made by us; rotate it instead")),
-            _ => wrong.extend(check_secret(dialect, secret)),
-        }
-    }
+    let url = patch.url.as_deref().and_then(|url| rule::url(app, dialect, url).map_err(|e| wrong.push(e)).ok());
+    wrong.extend(patch.name.as_deref().and_then(|name| rule::name(dialect, name, names)));
+    wrong.extend(patch.events.as_deref().and_then(|events| rule::events(dialect, events, names)));
+    wrong.extend(patch.secret.as_deref().and_then(|secret| rule::new_secret(dialect, secret).err()));
     if !wrong.is_empty() {
         return Err(Failure::invalid(wrong));
     }
     if let Some(url) = &url {
-        check_target(app, url).await?;
+        rule::target(app, url).await?;
     }
     let mut tx = app.store.begin().await?;
     let now = app.clock.now();
+    // Read anew under a lock: a worker may have recorded its health, or a second change may have come, since `find`.
+    let endpoint = endpoint::lock(&mut tx, caller.org_id, endpoint.id).await?.ok_or_else(no_endpoint)?;
     let was_on = endpoint.takes_deliveries();
-    endpoint.url = patch.url.unwrap_or(endpoint.url);
-    endpoint.name = patch.name.unwrap_or(endpoint.name);
-    endpoint.event_types = patch.events.or(endpoint.event_types);
-    if let Some(enabled) = patch.enabled {
-        endpoint.enabled = enabled;
-        if enabled && endpoint.health == dialect::Health::Disabled {
-            endpoint.set_health(endpoint.health_state().reactivate(now));
-            endpoint.health_reason = None;
-        }
-    }
+    let secret = patch.secret.clone();
+    let mut endpoint = changed(endpoint, patch, now);
     if !was_on && endpoint.takes_deliveries() {
-        check_plan(caller, dialect)?;
-        check_room(caller, dialect, &mut tx).await?;
+        rule::plan(caller, dialect)?;
+        rule::room(caller, dialect, &mut tx).await?;
     }
     endpoint::update(&mut tx, &endpoint, now).await?;
-    if let Some(secret) = &patch.secret {
+    if let Some(secret) = secret {
         let sealed = app.sealing.seal(secret.as_bytes(), &secret_context(endpoint.id), &app.chance);
         endpoint::rotate_secret(&mut tx, caller.org_id, endpoint.id, &sealed, None, now).await?;
     }
@@ -203,15 +226,26 @@ pub async fn update(
     Ok(endpoint)
 }
 
-/// Starts an endpoint's health anew and switches it on.
-pub async fn reactivate(app: &App, caller: &Caller, endpoint: Endpoint, names: Names) -> Result<Endpoint, Failure> {
-    let mut endpoint = endpoint;
-    let now = app.clock.now();
-    if endpoint.health == dialect::Health::Degraded {
+fn changed(mut endpoint: Endpoint, patch: Patch, now: DateTime<Utc>) -> Endpoint {
+    let was_on = endpoint.takes_deliveries();
+    endpoint.url = patch.url.unwrap_or(endpoint.url);
+    endpoint.name = patch.name.unwrap_or(endpoint.name);
+    endpoint.event_types = patch.events.or(endpoint.event_types);
+    endpoint.enabled = patch.enabled.unwrap_or(endpoint.enabled);
+    // Failures from before it was switched off, by its owner or by its health, say nothing of it now.
+    let switched_on = !was_on && patch.enabled == Some(true);
+    let has_failed = endpoint.health != Health::Active || endpoint.failures_in_row > 0;
+    if (switched_on || patch.forgive) && has_failed {
         endpoint.set_health(endpoint.health_state().reactivate(now));
         endpoint.health_reason = None;
     }
-    update(app, caller, endpoint, Patch { enabled: Some(true), ..Patch::default() }, names).await
+    endpoint
+}
+
+/// Starts an endpoint's health anew and switches it on.
+pub async fn reactivate(app: &App, caller: &Caller, endpoint: Endpoint, names: Names) -> Result<Endpoint, Failure> {
+    let patch = Patch { enabled: Some(true), forgive: true, ..Patch::default() };
+    update(app, caller, endpoint, patch, names).await
 }
 
 /// Makes a new secret; the old one signs beside it for `overlap_s` seconds, where the dialect can.
@@ -258,7 +292,8 @@ pub async fn test(
     let dialect = endpoint.row();
     let subscribed = endpoint.event_types.as_ref().and_then(|types| types.first().cloned());
     let event_type = event_type.or(subscribed).unwrap_or_else(|| dialect.catalogue[0].to_owned());
-    let sample = dialect.sample(&event_type).ok_or_else(|| Failure::field(field, unknown_type(dialect)))?;
+    check_type(dialect, &event_type, field)?;
+    let sample = dialect.sample(&event_type).ok_or_else(|| Failure::internal("an event type without sample data"))?;
     let now = app.clock.now();
     let data = JsonText::parse(sample).map_err(Failure::internal)?;
     let event = NewEvent {
@@ -275,71 +310,23 @@ pub async fn test(
     Ok((event.id, delivery_id))
 }
 
-fn check_plan(caller: &Caller, dialect: &Dialect) -> Result<(), Failure> {
-    if dialect.allows_plan(caller.plan) {
+/// Checks one event type, given as `field`.
+pub fn check_type(dialect: &Dialect, event_type: &str, field: &str) -> Result<(), Failure> {
+    if dialect.catalogue.contains(&event_type) {
         return Ok(());
     }
-    // QR Code Agency's own words, the only dialect with such a gate.
-    Err(Failure::forbidden("Webhooks require Pro plan or higher."))
+    Err(Failure::field(field, rule::known_types(dialect)))
 }
 
-async fn check_room(caller: &Caller, dialect: &Dialect, tx: &mut Tx) -> Result<(), Failure> {
-    let Some(most) = dialect.limits.max_active else { return Ok(()) };
-    if endpoint::count_active(tx, caller.org_id, dialect.name).await? < most {
-        return Ok(());
-    }
-    let message = format!("An organisation can have at most {most} active webhooks.");
-    Err(Failure::new(poem::http::StatusCode::BAD_REQUEST, "endpoint_limit", message))
-}
-
-fn parse_url(app: &App, dialect: &Dialect, url: &str) -> Result<HttpUrl, FieldError> {
-    let rules = Rules {
-        allow_http: app.settings.allow_http_targets || !dialect.limits.https_only,
-        max_chars: dialect.limits.max_url,
-    };
-    HttpUrl::parse(url, rules).map_err(|error| FieldError::new("url", error.to_string()))
-}
-
-async fn check_target(app: &App, url: &HttpUrl) -> Result<(), Failure> {
-    app.guard.check(url).await.map(|_| ()).map_err(|refusal| Failure::field("url", refusal.registering()))
-}
-
-fn check_name(dialect: &Dialect, name: &str, names: Names) -> Option<FieldError> {
-    let most = dialect.limits.max_name;
-    if name.chars().count() > most {
-        return Some(FieldError::new(names.name, format!("must be at most {most} characters")));
-    }
-    name.contains('\0').then(|| FieldError::new(names.name, "must not contain a NUL character"))
-}
-
-fn check_events(dialect: &Dialect, events: &[String], names: Names) -> Option<FieldError> {
-    if events.is_empty() {
-        return Some(FieldError::new(names.events, "must have at least one event type"));
-    }
-    let at = |n: usize| format!("{}[{n}]", names.events);
-    for (n, event) in events.iter().enumerate() {
-        if !dialect.catalogue.contains(&event.as_str()) {
-            return Some(FieldError::new(at(n), unknown_type(dialect)));
-        }
-        if events[..n].contains(event) {
-            return Some(FieldError::new(at(n), "is there twice"));
-        }
-    }
-    None
-}
-
-fn unknown_type(dialect: &Dialect) -> String {
-    format!("must be one of {}", dialect.catalogue.join(", "))
-}
-
-fn check_secret(dialect: &'static Dialect, secret: &str) -> Option<FieldError> {
-    dialect::check_secret(dialect, secret).err().map(|error| FieldError::new("secret", error.to_string()))
+/// Checks event types as those of a subscription.
+pub fn check_types(dialect: &Dialect, event_types: &[String], names: Names) -> Result<(), Failure> {
+    rule::events(dialect, event_types, names).map_or(Ok(()), |error| Err(Failure::invalid(vec![error])))
 }
 
 /// What an endpoint subscribes to, spelled out where it is everything.
-pub fn subscriptions(endpoint: &Endpoint) -> Vec<String> {
+pub fn subscriptions<F>(endpoint: &Endpoint) -> Vec<Text<F>> {
     match &endpoint.event_types {
-        Some(types) => types.clone(),
-        None => endpoint.row().catalogue.iter().map(|&name| name.to_owned()).collect(),
+        Some(types) => types.iter().map(|name| name.as_str().into()).collect(),
+        None => endpoint.row().catalogue.iter().map(|&name| name.into()).collect(),
     }
 }

@@ -216,7 +216,8 @@ pub async fn change_many(conn: &mut PgConnection, changes: &[&Change], now: Date
            attempts = d.attempts + f.made, tries = d.tries + f.made,
            next_attempt_at = case when d.state = 'pending' then f.next_attempt_at end,
            reason = case when d.state = 'pending' then f.reason else d.reason end,
-           finished_at = case when d.state <> 'pending' then d.finished_at when f.state <> 'pending' then $7 end
+           finished_at = case when d.state <> 'pending' then d.finished_at
+                              when f.state not in ('pending', 'held') then $7 end
          from unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::timestamptz[], $6::text[])
               as f(id, org_id, state, made, next_attempt_at, reason)
          where d.id = f.id and d.org_id = f.org_id",
@@ -234,7 +235,7 @@ pub async fn change_many(conn: &mut PgConnection, changes: &[&Change], now: Date
 }
 
 /// Makes finished or held deliveries of one endpoint pending again, their schedule starting anew at `now`. Returns those
-/// that changed; one that is pending already is left as it is.
+/// that changed; one that is pending already is left as it is. A test stays a test: it is made once more.
 pub async fn reopen(
     conn: &mut PgConnection,
     org_id: OrgId,
@@ -244,7 +245,7 @@ pub async fn reopen(
 ) -> Result<Vec<DeliveryId>, sqlx::Error> {
     let ids = sqlx::query_scalar!(
         "update deliveries set state = 'pending', tries = 0, scheduled_from = $3, next_attempt_at = $3, reason = $4,
-                finished_at = null, is_test = false
+                finished_at = null
          where org_id = $1 and id = any($2) and state <> 'pending' returning id",
         org_id.0,
         &ids.iter().map(|id| id.0).collect::<Vec<_>>(),
@@ -276,7 +277,7 @@ pub async fn cancel_for_endpoint(
     Ok(done.rows_affected())
 }
 
-/// Which past deliveries a replay takes.
+/// Which past deliveries a replay takes. Tests are never among them: their data is made up.
 #[derive(Debug, Clone)]
 pub struct ReplayRange {
     /// In one of these states.
@@ -298,7 +299,7 @@ pub async fn count_range(
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select count(*) as "n!" from deliveries d
-           where d.org_id = $1 and d.endpoint_id = $2 and d.id >= $3 and d.id < $4 and d.state = any($5)
+           where d.org_id = $1 and d.endpoint_id = $2 and d.id >= $3 and d.id < $4 and d.state = any($5) and not d.is_test
              and ($6::text[] is null or exists (select 1 from events e
                   where e.id = d.event_id and e.org_id = d.org_id and e.type = any($6)))"#,
         org_id.0,

@@ -234,7 +234,8 @@ pub async fn insert(conn: &mut PgConnection, new: &NewEndpoint<'_>, now: DateTim
     Ok(())
 }
 
-/// Stores an endpoint's settings (address, name, subscriptions, switch) and health as they now stand in `endpoint`.
+/// Stores an endpoint's settings (address, name, subscriptions, switch) and health as they now stand in `endpoint`, which
+/// came from [`lock`] in the same transaction: otherwise what a recorder noted meanwhile would be undone.
 pub async fn update(conn: &mut PgConnection, endpoint: &Endpoint, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update endpoints set url = $3, name = $4, event_types = $5, enabled = $6, health = $7, failures_in_row = $8,
@@ -343,15 +344,26 @@ pub async fn subscribers(conn: &mut PgConnection, audiences: &[Audience]) -> Res
     .await
 }
 
-/// Reads endpoints and locks them, in the order of their ids so that two recorders never wait for each other.
-pub async fn lock_many(conn: &mut PgConnection, ids: &[EndpointId]) -> Result<Vec<Endpoint>, sqlx::Error> {
-    select!("where id = any($1) order by id for no key update", &ids.iter().map(|id| id.0).collect::<Vec<_>>())
-        .fetch_all(conn)
+/// One endpoint of an organisation, locked until the transaction ends, so that a change builds on what it now is.
+pub async fn lock(conn: &mut PgConnection, org_id: OrgId, id: EndpointId) -> Result<Option<Endpoint>, sqlx::Error> {
+    select!("where org_id = $1 and id = $2 and deleted_at is null for no key update", org_id.0, id.0)
+        .fetch_optional(conn)
         .await
 }
 
+/// Reads endpoints and locks them, in the order of their ids so that two recorders never wait for each other; deleted
+/// ones are missing from the answer. Whoever changes an endpoint's deliveries locks the endpoint before them.
+pub async fn lock_many(conn: &mut PgConnection, ids: &[EndpointId]) -> Result<Vec<Endpoint>, sqlx::Error> {
+    select!(
+        "where id = any($1) and deleted_at is null order by id for no key update",
+        &ids.iter().map(|id| id.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Stores the health of locked endpoints.
-pub async fn store_health(conn: &mut PgConnection, endpoints: &[Endpoint]) -> Result<(), sqlx::Error> {
+pub async fn store_health(conn: &mut PgConnection, endpoints: &[&Endpoint]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update endpoints e set health = f.health, failures_in_row = f.failures, first_failure_at = f.first_failure_at,
                 last_success_at = f.last_success_at, last_delivery_at = f.last_delivery_at,

@@ -41,7 +41,17 @@ pub async fn take(conn: &mut PgConnection, org_id: OrgId, operation: &str, key: 
     if !locked {
         return Ok(Taken::Running);
     }
-    let answer = sqlx::query_as!(
+    Ok(find(conn, org_id, operation, key).await?.map_or(Taken::Fresh, Taken::Answered))
+}
+
+/// The answer stored under `key`, if there is one.
+pub async fn find(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    operation: &str,
+    key: &str,
+) -> Result<Option<Answer>, sqlx::Error> {
+    sqlx::query_as!(
         Answer,
         "select request_hash, status, content_type, answer from idempotency_keys
          where org_id = $1 and operation = $2 and key = $3",
@@ -50,8 +60,7 @@ pub async fn take(conn: &mut PgConnection, org_id: OrgId, operation: &str, key: 
         key,
     )
     .fetch_optional(conn)
-    .await?;
-    Ok(answer.map_or(Taken::Fresh, Taken::Answered))
+    .await
 }
 
 /// Stores the answer under the key.

@@ -203,7 +203,7 @@ pub async fn next_deliveries(
 ) -> Result<Vec<DeliveryId>, sqlx::Error> {
     let ids = sqlx::query_scalar!(
         "select d.id from deliveries d
-         where d.org_id = $1 and d.endpoint_id = $2 and d.id > $3 and d.id < $4 and d.state = any($5)
+         where d.org_id = $1 and d.endpoint_id = $2 and d.id > $3 and d.id < $4 and d.state = any($5) and not d.is_test
            and ($6::text[] is null or exists (select 1 from events e
                 where e.id = d.event_id and e.org_id = d.org_id and e.type = any($6)))
          order by d.id limit $7",

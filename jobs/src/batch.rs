@@ -3,8 +3,9 @@
 //! Nobody waits for company: a lone call runs at once, and under load the batches grow by themselves. Event intake
 //! (group commit), the loading of attempts and the recording of their outcomes all stand on this.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
 /// The batch failed; every caller of it gets the same reason.
@@ -47,14 +48,19 @@ impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
                     }
                 }
                 let (questions, callers): (Vec<Q>, Vec<_>) = taken.drain(..).unzip();
-                match work(questions).await {
+                // A panic fails this batch and not every later one.
+                let answered = AssertUnwindSafe(async { work(questions).await }).catch_unwind().await;
+                match answered
+                    .map_err(|_| "the batch panicked".to_owned())
+                    .and_then(|a| a.map_err(|e| format!("{e:#}")))
+                {
                     Ok(answers) => {
                         for (caller, answer) in callers.into_iter().zip(answers) {
                             let _ = caller.send(Ok(answer));
                         }
                     }
                     Err(error) => {
-                        let error = BatchError(Arc::from(format!("{error:#}")));
+                        let error = BatchError(Arc::from(error));
                         for caller in callers {
                             let _ = caller.send(Err(error.clone()));
                         }

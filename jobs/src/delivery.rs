@@ -3,10 +3,19 @@
 
 use std::time::Duration;
 
-use domain::id::DeliveryId;
+use chrono::{DateTime, Utc};
+use domain::{
+    delivery::{self, Change, State},
+    id::DeliveryId,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Job, Queue};
+use sqlx::PgConnection;
+
+use crate::{
+    job::{Job, Queue},
+    queue::admin::JobRow,
+};
 
 /// Makes the next attempt of a delivery.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,8 +29,28 @@ impl Job for AttemptDelivery {
     const QUEUE: Queue = Queue::Deliveries;
     // Counts only what is ours to fail (the database away, the process killed); the dialect's schedule counts the rest.
     const MAX_ATTEMPTS: i16 = 25;
-    // Longer than any dialect's time-out for the request.
-    const TIMEOUT: Duration = Duration::from_secs(60);
+    // The request has its dialect's time-out. What may take longer is recording it while Postgres is away, and giving up
+    // on that would repeat a request whose outcome is known.
+    const TIMEOUT: Duration = Duration::from_secs(3600);
     // The attempts are the log.
     const HISTORY: bool = false;
+}
+
+/// Gives up the delivery whose job an operator removed, so that it does not look pending for ever and can be retried.
+/// A job of another kind changes nothing.
+pub async fn give_up(conn: &mut PgConnection, job: &JobRow, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let (true, Ok(AttemptDelivery { delivery_id })) =
+        (job.kind == AttemptDelivery::KIND, serde_json::from_value(job.payload.clone()))
+    else {
+        return Ok(());
+    };
+    let change = Change {
+        id: delivery_id,
+        org_id: job.org_id,
+        state: State::Failed,
+        made: 0,
+        next_attempt_at: None,
+        reason: "Failed: given up by an operator, who removed its job.".into(),
+    };
+    delivery::change_many(conn, &[&change], now).await
 }

@@ -24,7 +24,8 @@ pub struct SendMail {
 impl Job for SendMail {
     const KIND: &'static str = "mail.send";
     const QUEUE: Queue = Queue::Mail;
-    const MAX_ATTEMPTS: i16 = 12;
+    // About a day at the queue's backoff: mail servers are away for hours.
+    const MAX_ATTEMPTS: i16 = 150;
 }
 
 /// Stores a mail and the job that sends it; `false` when the same occasion has its mail already.

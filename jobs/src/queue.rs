@@ -10,7 +10,12 @@ mod complete;
 mod enqueue;
 mod session;
 
-pub use claim::{Claimed, Lanes, claim, next_due};
-pub use complete::{Ended, Ending, JobKey, complete, delete_running, give_back, reschedule_running};
+use std::time::Duration;
+
+pub use claim::{Claimed, Lanes, Next, claim, next_due};
+pub use complete::{Completed, Ended, Ending, JobKey, complete, delete_running, reschedule_running};
 pub use enqueue::{enqueue, enqueue_many, enqueue_once};
-pub use session::{Reaped, Session, reap, vacuum};
+pub use session::{Others, Reaped, Session, others, reap, vacuum};
+
+/// Every idle worker looks at its queues at least this often, rung for or not.
+pub const POLL: Duration = Duration::from_secs(10);

@@ -13,16 +13,19 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use crate::job::Queue;
+use crate::{job::Queue, queue::POLL};
 
 /// The channel on which workers listen; the payload is a queue's name.
 pub const CHANNEL: &str = "inkfleet_jobs";
 
 /// At most one `NOTIFY` per queue in this time.
 const RING_EVERY: Duration = Duration::from_millis(2);
+/// The wait before a `NOTIFY` that failed is tried again.
+const RING_AGAIN: Duration = Duration::from_millis(500);
 
 /// The database of this process, and its bell. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -74,8 +77,11 @@ impl Tx {
         Ok(())
     }
 
-    pub(crate) fn note(&mut self, queue: Queue) {
-        self.queues |= bit(queue);
+    /// Something of `queue` is due at `at`. What is further away than two polls needs no ring: every worker looks before.
+    pub(crate) fn note(&mut self, queue: Queue, at: DateTime<Utc>, now: DateTime<Utc>) {
+        if is_near(at, now) {
+            self.queues |= bit(queue);
+        }
     }
 }
 
@@ -92,6 +98,11 @@ impl DerefMut for Tx {
     }
 }
 
+/// Whether idle workers must be told of a job that is due at `at`, because they may not look before that.
+pub(crate) fn is_near(at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    at - now <= TimeDelta::seconds(2 * POLL.as_secs() as i64)
+}
+
 /// Tells workers, of this process and of others, that a queue has something new.
 #[derive(Debug, Clone)]
 pub struct Bell(Arc<Rope>);
@@ -100,7 +111,21 @@ pub struct Bell(Arc<Rope>);
 struct Rope {
     pending: AtomicU32,
     pulled: Notify,
-    heard: [Notify; Queue::ALL.len()],
+    /// Every listener has an ear of its own: a ring reaches all of them, also those that are not listening right now.
+    heard: [watch::Sender<()>; Queue::ALL.len()],
+}
+
+/// Hears the rings for one queue.
+#[derive(Debug)]
+pub struct Ear(watch::Receiver<()>);
+
+impl Ear {
+    /// Resolves when the queue was rung for since the last call. May be dropped while it waits.
+    pub async fn heard(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 fn bit(queue: Queue) -> u32 {
@@ -123,13 +148,22 @@ impl Bell {
                 }
                 let names: Vec<&str> =
                     Queue::ALL.into_iter().filter(|q| pending & bit(*q) != 0).map(Queue::name).collect();
-                // A failed ring is no loss: every worker polls as well.
-                let _ = sqlx::query("select pg_notify($1, q) from unnest($2::text[]) q")
+                let rung = sqlx::query("select pg_notify($1, q) from unnest($2::text[]) q")
                     .bind(CHANNEL)
                     .bind(&names)
                     .execute(&pool)
                     .await;
-                tokio::time::sleep(RING_EVERY).await;
+                if rung.is_ok() {
+                    tokio::time::sleep(RING_EVERY).await;
+                } else if pool.is_closed() {
+                    return;
+                } else if let Some(rope) = weak.upgrade() {
+                    // No job is lost without it, because every worker polls as well; but it would start late.
+                    rope.pending.fetch_or(pending, Ordering::AcqRel);
+                    rope.pulled.notify_one();
+                    drop(rope);
+                    tokio::time::sleep(RING_AGAIN).await;
+                }
             }
         });
         Self(rope)
@@ -145,7 +179,7 @@ impl Bell {
             return;
         }
         for queue in Queue::ALL.into_iter().filter(|q| queues & bit(*q) != 0) {
-            self.0.heard[queue as usize].notify_one();
+            self.0.heard[queue as usize].send_replace(());
         }
         self.0.pending.fetch_or(queues, Ordering::AcqRel);
         self.0.pulled.notify_one();
@@ -153,11 +187,11 @@ impl Bell {
 
     /// Wakes this process's workers of `queue` only (a notification from Postgres arrived).
     pub fn hear(&self, queue: Queue) {
-        self.0.heard[queue as usize].notify_one();
+        self.0.heard[queue as usize].send_replace(());
     }
 
-    /// Resolves when `queue` was rung for since the last call.
-    pub async fn heard(&self, queue: Queue) {
-        self.0.heard[queue as usize].notified().await;
+    /// An ear for `queue`; what was rung for before does not reach it.
+    pub fn ear(&self, queue: Queue) -> Ear {
+        Ear(self.0.heard[queue as usize].subscribe())
     }
 }

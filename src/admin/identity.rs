@@ -127,8 +127,9 @@ pub struct CreateKey {
     /// What the key is for.
     #[arg(long, default_value = "made by an operator")]
     name: String,
-    /// What it may be used for; everything if not given.
-    #[arg(long = "scope", value_parser = scope)]
+    /// What it may be used for: events:, webhooks: or deliveries: with read or write. May be repeated; everything if not
+    /// given.
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<Scope>,
 }
 

@@ -35,17 +35,17 @@ pub enum JobCommand {
         /// The job.
         id: JobId,
     },
-    /// Make a dead or waiting job due at once.
+    /// Make a dead or waiting job due at once, its attempts counted anew.
     Retry {
         /// The job.
         id: JobId,
     },
-    /// Remove a dead or waiting job.
+    /// Remove a dead or waiting job; a delivery whose job it was is given up.
     Cancel {
         /// The job.
         id: JobId,
     },
-    /// Remove dead jobs.
+    /// Remove dead jobs; deliveries whose jobs they were are given up.
     Purge {
         /// Only those stored at least so many days ago.
         #[arg(long, default_value = "30")]
@@ -69,18 +69,33 @@ impl JobCommand {
                 print(&json!({"id": id, "retried": true}));
             }
             Self::Cancel { id } => {
-                if !admin::cancel(&mut conn, id).await? {
-                    bail!("there is no such job, or it runs");
+                let Some(job) = admin::find(&mut conn, id).await? else { bail!("there is no such job") };
+                if !remove(store, &job, clock).await? {
+                    bail!("the job runs");
                 }
                 print(&json!({"id": id, "cancelled": true}));
             }
             Self::Purge { days } => {
-                let purged = admin::purge_dead(&mut conn, clock.now() - TimeDelta::days(days)).await?;
+                let (before, mut purged) = (clock.now() - TimeDelta::days(days), 0);
+                for job in admin::list(&mut conn, None, None, Some("dead"), i64::MAX).await? {
+                    purged += i32::from(job.created_at < before && remove(store, &job, clock).await?);
+                }
                 print(&json!({"purged": purged}));
             }
         }
         Ok(())
     }
+}
+
+/// Removes a job, and gives up the delivery whose job it was; `false` if it runs or is gone.
+async fn remove(store: &Store, job: &JobRow, clock: &Clock) -> anyhow::Result<bool> {
+    let mut tx = store.begin().await?;
+    let removed = admin::cancel(&mut tx, job.id).await?;
+    if removed {
+        jobs::delivery::give_up(&mut tx, job, clock.now()).await?;
+    }
+    tx.commit().await?;
+    Ok(removed)
 }
 
 fn show(row: &JobRow) -> anyhow::Result<()> {

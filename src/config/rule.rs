@@ -1,6 +1,10 @@
 //! One function per kind of value. An error is the end of the sentence that begins with the variable's name.
 
-use std::{fmt::Display, net::IpAddr, str::FromStr};
+use std::{
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 use domain::{
     http_url::{HttpUrl, Rules},
@@ -45,15 +49,13 @@ pub(super) fn secret(text: &str) -> Read<SecretString> {
     self::text(text).map(SecretString::from)
 }
 
-pub(super) fn cron_secret(text: &str) -> Read<SecretString> {
-    if text.trim().chars().count() < 16 {
-        return Err("must have at least 16 characters".to_owned());
-    }
-    secret(text)
-}
-
 pub(super) fn ip_address(text: &str) -> Read<IpAddr> {
     IpAddr::from_str(text.trim()).map_err(|_| "must be an IP address, such as 0.0.0.0 or ::1".to_owned())
+}
+
+/// An address and a port.
+pub(super) fn socket_address(text: &str) -> Read<SocketAddr> {
+    text.trim().parse().map_err(|_| "must be an address with a port, such as 0.0.0.0:9100".to_owned())
 }
 
 pub(super) fn http_url(text: &str) -> Read<HttpUrl> {

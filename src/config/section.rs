@@ -125,10 +125,13 @@ pub struct Workers {
     /// The queues that a worker process takes jobs from, separated by commas; empty takes all.
     #[arg(long, env = "INKFLEET_QUEUES", value_delimiter = ',', value_parser = rule::queue)]
     pub queues: Vec<Queue>,
-    /// How many jobs one process runs at a time.
+    /// How many jobs of each queue one process runs at a time.
     #[arg(long, env = "INKFLEET_CONCURRENCY", default_value = "256", value_parser = rule::whole::<usize, 1, 10_000>)]
     pub concurrency: usize,
-    /// How many seconds running jobs and requests have to end after SIGTERM.
+    /// Where a worker process answers /healthz, /readyz and /metrics, such as 0.0.0.0:9100; nowhere where this is not set.
+    #[arg(long, env = "INKFLEET_WORKER_PROBES", value_parser = rule::socket_address)]
+    pub probes: Option<SocketAddr>,
+    /// How many seconds running jobs have to end after SIGTERM; requests have ten.
     #[arg(long, env = "INKFLEET_GRACE_SECONDS", default_value = "25", value_parser = rule::whole::<u64, 0, 3600>)]
     pub grace_seconds: u64,
 }
@@ -156,9 +159,6 @@ pub struct Mail {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Scheduled work")]
 pub struct Cron {
-    /// What an outside scheduler presents to the cron routes, at least 16 characters; without it they refuse everyone.
-    #[arg(long, env = "CRON_SECRET", hide_env_values = true, value_parser = rule::cron_secret)]
-    pub cron_secret: Option<SecretString>,
     /// Whether worker processes tick by themselves. Safe beside an outside scheduler: a slot makes one job.
     #[arg(
         long, env = "INKFLEET_SCHEDULER",
@@ -199,7 +199,7 @@ pub enum LogFormat {
 #[command(next_help_heading = "Logs and traces")]
 pub struct Log {
     /// What is logged: error, warn, info, debug or trace, or by module, as info,workers=debug.
-    #[arg(long, env = "INKFLEET_LOG", default_value = "info", value_parser = rule::log_filter)]
+    #[arg(long, env = "INKFLEET_LOG", default_value = "info,apalis_core=warn,poem=warn,sqlx=warn", value_parser = rule::log_filter)]
     pub filter: String,
     /// text for people, json for machines.
     #[arg(long, env = "INKFLEET_LOG_FORMAT", default_value = "text", value_parser = rule::log_format)]

@@ -44,6 +44,8 @@ pub struct TestApp {
     pub chance: Chance,
     /// The fleet's tools.
     pub context: context::Context,
+    /// What seals secrets, as the setting has it.
+    pub secret_key: SecretString,
     /// Where the API is served.
     pub url: String,
     /// The story's database.
@@ -60,9 +62,16 @@ pub struct Build {
     resolver: Arc<dyn Resolve>,
     rate: (u32, u32),
     allow_http: bool,
+    clock: Clock,
 }
 
 impl Build {
+    /// Takes place today, in real time, for stories of the running fleet.
+    pub fn in_real_time(mut self) -> Self {
+        self.clock = Clock::system();
+        self
+    }
+
     /// Refuses private targets, as in production; names are looked up by `resolver`.
     pub fn guarded(mut self, resolver: impl Resolve + 'static) -> Self {
         self.policy = Policy { allow_private: false };
@@ -101,6 +110,7 @@ impl TestApp {
             resolver: Arc::new(SystemResolver),
             rate: (100_000, 100_000),
             allow_http: true,
+            clock: Clock::fixed(dawn()),
         }
     }
 
@@ -108,8 +118,13 @@ impl TestApp {
         let database = Database::new().await;
         let options = PgConnectOptions::from_str(&database.url).unwrap();
         let pool = PgPoolOptions::new().max_connections(8).connect_lazy_with(options.clone());
-        let (store, clock, chance) = (Store::new(pool), Clock::fixed(dawn()), Chance::seeded(7));
-        let sealing = SealingKeys::parse(&SealingKeys::generate(&chance)).unwrap();
+        if !build.clock.is_fixed() {
+            let days = "select create_day(current_date + n) from generate_series(-1, 1) n";
+            sqlx::query(days).execute(&pool).await.unwrap();
+        }
+        let (store, clock, chance) = (Store::new(pool), build.clock, Chance::seeded(7));
+        let secret_key = SealingKeys::generate(&chance);
+        let sealing = SealingKeys::parse(&secret_key).unwrap();
         let guard = Guard::new(build.policy, build.resolver);
         let server = Server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let url = format!("http://{}", server.address);
@@ -139,18 +154,19 @@ impl TestApp {
             Mailer::Mailbox,
             context::Settings {
                 endpoint_concurrency: 32,
+                allow_http_targets: build.allow_http,
                 retention_days: 30,
                 session_jwks_url: None,
                 public_url: url.clone(),
             },
         );
         let stop = CancellationToken::new();
-        tokio::spawn(server.run(app, stop.clone()));
+        tokio::spawn(server.run(api::routes(app), stop.clone()));
         #[expect(clippy::disallowed_methods, reason = "a story's own client, to the program under test")]
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let pinned = fleet::pinned_pool(options, 1);
         let may_remain = Mutex::default();
-        Self { store, clock, chance, context, url, database, http, pinned, stop, may_remain }
+        Self { store, clock, chance, context, secret_key, url, database, http, pinned, stop, may_remain }
     }
 
     /// An organisation on the plan Pro.

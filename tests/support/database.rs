@@ -21,10 +21,15 @@ pub fn dawn() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 3, 2, 12, 0, 0).single().expect("a moment that exists")
 }
 
-/// The server of this test process; it ends with the process.
+/// The server of this test process; it ends with the process. Runs at the same time have one each, because the end of one
+/// would stop the other's.
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stories-postgres");
-    Cluster::start(&dir, Options { durable: false }).expect("Postgres for the stories")
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    (1..)
+        .map(|n| Cluster::start(&dir.join(format!("stories-postgres-{n}")), Options { durable: false }))
+        .map(|cluster| cluster.expect("Postgres for the stories"))
+        .find(|cluster| !cluster.is_borrowed())
+        .expect("numbers do not end")
 });
 
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
@@ -34,15 +39,14 @@ async fn template() -> &'static String {
     TEMPLATE
         .get_or_init(|| async {
             let admin = tokio::task::spawn_blocking(|| CLUSTER.url()).await.expect("Postgres for the stories");
-            let name = format!("template_{}", std::process::id());
+            let name = "template_story".to_owned();
             let mut conn = PgConnection::connect(&admin).await.expect("the stories' Postgres answers");
-            // What an earlier run left behind.
-            let old: Vec<String> = sqlx::query_scalar(
-                "select datname from pg_database where datname like 'story_%' or datname like 'template\\_%'",
-            )
-            .fetch_all(&mut conn)
-            .await
-            .expect("the list of databases");
+            // What an earlier run left behind: the server is this run's alone.
+            let old: Vec<String> =
+                sqlx::query_scalar("select datname from pg_database where datname ~ '(^|_)story(_|$)'")
+                    .fetch_all(&mut conn)
+                    .await
+                    .expect("the list of databases");
             for old in old {
                 let _ = conn.execute(AssertSqlSafe(format!("drop database if exists {old} with (force)"))).await;
             }
@@ -65,7 +69,7 @@ impl Database {
     /// A fresh, migrated database with partitions for the week from [`dawn`].
     pub async fn new() -> Self {
         let template = template().await;
-        let name = format!("story_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("story_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let mut conn = PgConnection::connect(&CLUSTER.url()).await.expect("the stories' Postgres answers");
         let statement = format!("create database {name} template {template} strategy file_copy");
         conn.execute(AssertSqlSafe(statement)).await.expect("a database for the story");

@@ -33,6 +33,8 @@ pub struct Context {
 pub struct Settings {
     /// Requests in flight to one endpoint, per process.
     pub endpoint_concurrency: usize,
+    /// Whether endpoints may be plain http (development); asked again before each request.
+    pub allow_http_targets: bool,
     /// How many days events, deliveries and attempts are kept.
     pub retention_days: u32,
     /// Where the session issuer publishes its keys.

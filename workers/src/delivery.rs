@@ -7,8 +7,9 @@
 mod gate;
 mod reason;
 pub(crate) mod record;
+mod recorder;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use domain::{
@@ -24,7 +25,11 @@ use domain::{
     http_url::{HttpUrl, Rules},
     id::{DeliveryId, OrgId},
 };
-use jobs::{batch::Batcher, delivery::AttemptDelivery, store::Store};
+use jobs::{
+    batch::{BatchError, Batcher},
+    delivery::AttemptDelivery,
+    store::Store,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
@@ -34,6 +39,7 @@ use crate::{
 };
 use gate::Gates;
 use record::{Record, Requests};
+use recorder::Recorder;
 
 /// The most attempts that are loaded or recorded together.
 const BATCH: usize = 256;
@@ -41,8 +47,8 @@ const BATCH: usize = 256;
 /// What all attempts of a process share: the loader, the recorder and the gates of the endpoints.
 #[derive(Debug, Clone)]
 pub struct Deliveries {
-    loader: Batcher<(OrgId, DeliveryId), Option<Plan>>,
-    recorder: Batcher<Record, ()>,
+    loader: Batcher<(OrgId, DeliveryId), Option<Arc<Plan>>>,
+    recorder: Batcher<Record, Result<(), BatchError>>,
     gates: Gates,
 }
 
@@ -54,15 +60,15 @@ impl Deliveries {
             let store = loading.clone();
             async move {
                 let mut conn = store.pool().acquire().await?;
-                let mut plans: HashMap<DeliveryId, Plan> =
-                    load_many(&mut conn, &ids).await?.into_iter().map(|plan| (plan.id, plan)).collect();
-                Ok::<_, sqlx::Error>(ids.iter().map(|(_, id)| plans.remove(id)).collect())
+                let plans: HashMap<DeliveryId, Arc<Plan>> =
+                    load_many(&mut conn, &ids).await?.into_iter().map(|plan| (plan.id, Arc::new(plan))).collect();
+                Ok::<_, sqlx::Error>(ids.iter().map(|(_, id)| plans.get(id).cloned()).collect())
             }
         });
-        let public_url = settings.public_url.clone();
+        let recorder = Recorder { store, clock, chance, public_url: settings.public_url.as_str().into() };
         let recorder = Batcher::start(BATCH, Duration::ZERO, move |records: Vec<Record>| {
-            let (store, clock, chance, public_url) = (store.clone(), clock.clone(), chance.clone(), public_url.clone());
-            async move { record::record(&store, &clock, &chance, &public_url, records).await }
+            let recorder = recorder.clone();
+            async move { Ok::<_, std::convert::Infallible>(recorder.record(records).await) }
         });
         Self { loader, recorder, gates: Gates::new(settings.endpoint_concurrency) }
     }
@@ -86,24 +92,25 @@ pub async fn attempt(context: Context, job: AttemptDelivery, run: Run) -> anyhow
         return Ok(Outcome::Snooze(due));
     }
     if let Some(record) = no_request(&plan, &run) {
-        context.deliveries.recorder.call(record).await?;
+        context.deliveries.recorder.call(record).await??;
         return Ok(Outcome::Recorded);
     }
-    let _gate = match context.deliveries.gates.enter(plan.endpoint_id, plan.health == Health::Degraded, now) {
-        Ok(gate) => gate,
+    let place = match context.deliveries.gates.enter(plan.endpoint_id, plan.health == Health::Degraded, now) {
+        Ok(place) => place,
         Err(later) => return Ok(Outcome::Snooze(later)),
     };
     let dialect = Dialect::by_name(plan.dialect);
     let started_at = context.clock.now();
     let answer = send(&context, dialect, &plan, started_at).await?;
-    _gate.took(answer.duration);
+    place.took(answer.duration);
+    drop(place);
     tracing::debug!(
         webhook.delivery_id = %plan.id, webhook.endpoint_id = %plan.endpoint_id, dialect = %plan.dialect,
         status = answer.status, error = answer.error, took_ms = answer.duration.as_millis() as u64,
         request_id = run.request_id, "attempt"
     );
-    let record = outcome(dialect, plan, &run, started_at, answer);
-    context.deliveries.recorder.call(record).await?;
+    let record = outcome(dialect, &plan, &run, started_at, answer);
+    context.deliveries.recorder.call(record).await??;
     Ok(Outcome::Recorded)
 }
 
@@ -119,6 +126,7 @@ fn no_request(plan: &Plan, run: &Run) -> Option<Record> {
     let change = Change { id: plan.id, org_id: plan.org_id, state, made: 0, next_attempt_at: None, reason };
     Some(Record {
         job: run.key,
+        endpoint_id: plan.endpoint_id,
         dialect: plan.dialect,
         requests: Requests::None,
         change,
@@ -148,7 +156,11 @@ async fn send(
     let endpoint_id = dialect.endpoint_id(plan.endpoint_id);
     let headers = sign(dialect, &secrets, &endpoint_id, &facts, plan.attempts + 1, at, &body)?;
     // Parsed again and not trusted: the rules may have been tightened since the endpoint was registered.
-    let url = HttpUrl::parse(&plan.url, Rules { allow_http: true, max_chars: dialect.limits.max_url });
+    let rules = Rules {
+        allow_http: context.settings.allow_http_targets || !dialect.limits.https_only,
+        max_chars: dialect.limits.max_url,
+    };
+    let url = HttpUrl::parse(&plan.url, rules);
     Ok(match url {
         Ok(url) => {
             context
@@ -162,7 +174,7 @@ async fn send(
 
 fn outcome(
     dialect: &'static Dialect,
-    plan: Plan,
+    plan: &Plan,
     run: &Run,
     started_at: chrono::DateTime<chrono::Utc>,
     answer: Answer,
@@ -181,11 +193,12 @@ fn outcome(
         remote_addr: answer.remote_addr,
     };
     let retry_after = answer.retry_after.filter(|_| matches!(answer.status, Some(429 | 503)));
-    let next = if attempt.succeeded() || plan.is_test {
-        None
-    } else {
-        next_attempt(dialect, plan.scheduled_from, plan.tries + 1, ended_at, retry_after)
+    let by_schedule = |retry_after| {
+        let over = attempt.succeeded() || plan.is_test;
+        (!over).then(|| next_attempt(dialect, plan.scheduled_from, plan.tries + 1, ended_at, retry_after)).flatten()
     };
+    let next = by_schedule(retry_after);
+    let put_off = next > by_schedule(None);
     let state = match (attempt.succeeded(), next) {
         (true, _) => State::Delivered,
         (false, Some(_)) => State::Pending,
@@ -196,7 +209,7 @@ fn outcome(
         Some(410) => Observation::Gone,
         _ => Observation::Failure,
     };
-    let reason = reason::after_attempt(dialect, &plan, &attempt, next, retry_after.is_some());
+    let reason = reason::after_attempt(dialect, plan, &attempt, next, put_off);
     metrics::counter!("inkfleet_attempts_total", "dialect" => dialect.name.as_str(), "outcome" => state.name())
         .increment(1);
     metrics::histogram!("inkfleet_attempt_seconds", "dialect" => dialect.name.as_str())
@@ -209,10 +222,11 @@ fn outcome(
     let requests = Requests::One { attempt, observation: (!plan.is_test).then_some((observation, ended_at)) };
     Record {
         job: run.key,
+        endpoint_id: plan.endpoint_id,
         dialect: plan.dialect,
         requests,
         change,
         event_id: plan.event_id,
-        event_type: plan.event_type,
+        event_type: plan.event_type.clone(),
     }
 }

@@ -29,16 +29,19 @@ const HELD_DAYS: u32 = 30;
 pub async fn check(context: Context, job: CheckEndpoint, _: Run) -> anyhow::Result<Outcome> {
     let now = context.clock.now();
     let mut tx = context.store.begin().await?;
-    let mut endpoints = endpoint::lock_many(&mut tx, &[job.endpoint_id]).await?;
-    let Some(endpoint) = endpoints.first_mut() else {
+    let Some(mut endpoint) = endpoint::lock_many(&mut tx, &[job.endpoint_id]).await?.pop() else {
         return Ok(Outcome::Cancel("the endpoint is gone".into()));
     };
+    if !endpoint.enabled {
+        // Its owner switched it off, and switching it on again starts its health anew.
+        return Ok(Outcome::Done);
+    }
     let (state, transition) = health_step(&endpoint.row().ladder, &endpoint.health_state(), Observation::Tick, now);
     endpoint.set_health(state);
     if let Some(transition) = transition {
         let url = &context.settings.public_url;
-        on_transition(&mut tx, endpoint, &transition, url, now, &context.chance).await?;
-        endpoint::store_health(&mut tx, &endpoints).await?;
+        on_transition(&mut tx, &mut endpoint, &transition, url, now, &context.chance).await?;
+        endpoint::store_health(&mut tx, &[&endpoint]).await?;
     }
     tx.commit().await?;
     Ok(Outcome::Done)

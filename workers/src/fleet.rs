@@ -1,12 +1,14 @@
 //! A worker process: it claims, runs and completes jobs until it is told to stop.
 //!
-//! [`keeper`](self) holds the session, [`claimer`](self) takes jobs for one queue, the apalis [`backend`](self) hands
-//! them to apalis, and the completer writes outcomes back in batches. Each of them outlives a Postgres that goes away.
+//! The keeper holds the session, the watcher looks after those of others, a claimer takes jobs for one queue, the apalis
+//! backend hands them to apalis, and the completer writes outcomes back in batches. Each of them outlives a Postgres that
+//! goes away.
 
 mod backend;
 mod claimer;
 mod keeper;
 mod scheduler;
+mod watcher;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,9 +17,10 @@ use apalis::prelude::{Monitor, WorkerBuilder};
 use jobs::{
     batch::Batcher,
     job::Queue,
-    queue::{self, Ended, Ending, Lanes, Session},
+    queue::{self, Completed, Ended, Lanes, Session},
 };
 use sqlx::{PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{context::Context, registry::Registry};
@@ -43,51 +46,75 @@ pub struct Options {
 /// Runs the fleet until `stop` is cancelled: then it claims no more, lets running jobs end for the grace period and
 /// gives the rest back.
 pub async fn run(context: Context, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
-    let registry = Arc::new(Registry::complete());
+    run_with(Registry::complete(), context, options, stop).await
+}
+
+/// [`run`] with other handlers.
+pub async fn run_with(
+    registry: Registry,
+    context: Context,
+    options: Options,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let registry = Arc::new(registry);
     let pool = pinned_pool(options.direct.clone(), options.queues.len());
     let completer = completer(context.clone(), pool.clone());
-    let keeper = keeper::start(context.clone(), &options);
-    let listener = tokio::spawn(keeper::listen(context.clone(), pool.clone(), stop.clone()));
-    let scheduler = options.scheduler.then(|| tokio::spawn(scheduler::tick(context.clone(), stop.clone())));
+    let (keeper, closer) = keeper::start(context.clone(), &options);
+    let mut beside = JoinSet::new();
+    beside.spawn(watcher::watch(context.clone(), pool.clone(), keeper.clone()));
+    beside.spawn(watcher::vacuum(options.direct.clone(), keeper.clone()));
+    if options.scheduler {
+        beside.spawn(scheduler::tick(context.clone(), stop.clone()));
+    }
+    // Whoever drops this future stops the claimers too.
+    let claiming = stop.child_token();
+    let _dropped = claiming.clone().drop_guard();
+    let broken = CancellationToken::new();
 
     let mut monitor = Monitor::new().shutdown_timeout(options.grace);
     for queue in options.queues.clone() {
-        let jobs =
-            claimer::start(context.clone(), pool.clone(), queue, options.concurrency, keeper.clone(), stop.clone());
+        let tokens = (claiming.clone(), broken.clone());
+        let jobs = claimer::start(context.clone(), pool.clone(), queue, options.concurrency, keeper.clone(), tokens);
         let source = JobSource::new(jobs);
         let (context, registry, completer) = (context.clone(), registry.clone(), completer.clone());
         let name = format!("{}:{}", options.name, queue.name());
-        // apalis may build a worker anew after a failure; the source keeps its place.
         monitor = monitor.register(move |_| {
             let (context, registry, completer) = (context.clone(), registry.clone(), completer.clone());
             WorkerBuilder::new(name.as_str()).backend(source.clone()).build(move |slot: backend::Slot| {
                 let (context, registry, completer) = (context.clone(), registry.clone(), completer.clone());
                 async move {
-                    let (job, place) = slot.take();
+                    let (job, place, hold) = slot.take();
                     let ended = registry.run(&context, job).await;
                     // The place is free once the work is over; its outcome is written with others.
                     drop(place);
-                    if let Some(ended) = ended {
-                        let _ = completer.call(ended).await;
+                    if let Some(ended) = ended
+                        && let Err(error) = completer.call(ended).await
+                    {
+                        tracing::error!(%error, "the outcome of a job is lost; it runs again when this process ends");
                     }
+                    drop(hold);
                 }
             })
         });
     }
-    let stopped = stop.clone();
+    let ending = claiming.clone();
     let outcome = monitor
-        .run_with_signal(async move {
-            stopped.cancelled().await;
+        .run_with_signal(async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // Half a fleet would hold jobs that nobody runs: better to end and be started anew.
+                () = broken.cancelled() => ending.cancel(),
+            }
             Ok(())
         })
         .await;
+    let was_asked = stop.is_cancelled();
     stop.cancel();
-    keeper.close().await;
-    listener.abort();
-    if let Some(scheduler) = scheduler {
-        scheduler.abort();
-    }
-    outcome.context("the fleet did not stop cleanly")
+    beside.shutdown().await;
+    closer.close().await;
+    outcome.context("the fleet did not stop cleanly")?;
+    anyhow::ensure!(was_asked, "a worker of the fleet ended by itself");
+    Ok(())
 }
 
 /// Runs everything that is due, in this task, with the same claims, handlers and completions as [`run`], until nothing
@@ -146,17 +173,15 @@ fn completer(context: Context, pool: PgPool) -> Batcher<Ended, ()> {
             let mut wait = Duration::from_millis(100);
             loop {
                 match complete_once(&pool, &ended, &context).await {
-                    Ok(held) => {
-                        if held < ended.len() {
+                    Ok(completed) => {
+                        if completed.held < ended.len() {
                             tracing::warn!(
-                                lost = ended.len() - held,
+                                lost = ended.len() - completed.held,
                                 "outcomes dropped: another process took the jobs over"
                             );
                         }
-                        if ended.iter().any(|e| matches!(e.ending, Ending::Retry(..) | Ending::Snooze(_))) {
-                            for queue in Queue::ALL {
-                                context.store.bell().hear(queue);
-                            }
+                        for queue in completed.soon {
+                            context.store.bell().ring(queue);
                         }
                         return Ok::<_, sqlx::Error>(vec![(); ended.len()]);
                     }
@@ -171,7 +196,7 @@ fn completer(context: Context, pool: PgPool) -> Batcher<Ended, ()> {
     })
 }
 
-async fn complete_once(pool: &PgPool, ended: &[Ended], context: &Context) -> Result<usize, sqlx::Error> {
+async fn complete_once(pool: &PgPool, ended: &[Ended], context: &Context) -> Result<Completed, sqlx::Error> {
     let mut conn = pool.acquire().await?;
     queue::complete(&mut conn, ended, context.clock.now()).await
 }

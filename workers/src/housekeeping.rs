@@ -16,7 +16,9 @@ pub async fn keep(context: Context, _: KeepHouse, _: Run) -> anyhow::Result<Outc
     let now = context.clock.now();
     let retention = TimeDelta::days(i64::from(context.settings.retention_days));
     let mut conn = context.store.pool().acquire().await?;
-    partition::ensure(&mut conn, now).await?;
+    if !partition::ensure(&mut conn, now).await? {
+        tracing::warn!("the coming days' partitions wait for a long transaction; the next hour tries again");
+    }
     let dropped = partition::drop_before(&mut conn, (now - retention).date_naive()).await?;
     if !dropped.is_empty() {
         tracing::info!(?dropped, "partitions past retention dropped");

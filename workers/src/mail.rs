@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::bail;
 use chrono::TimeDelta;
 use domain::mail::{self, Mail, State};
-use jobs::mail::SendMail;
+use jobs::{job::Job as _, mail::SendMail};
 use lettre::message::Mailbox;
 use secrecy::SecretString;
 
@@ -127,7 +127,7 @@ fn read_sender(sender: &str) -> Result<Mailbox, InvalidSetting> {
 ///
 /// Safe twice: a mail that is recorded as sent is left alone, and one that was sent but not recorded goes out with the
 /// same Idempotency-Key and Message-ID.
-pub async fn send(context: Context, job: SendMail, _run: Run) -> anyhow::Result<Outcome> {
+pub async fn send(context: Context, job: SendMail, run: Run) -> anyhow::Result<Outcome> {
     let pool = context.store.pool();
     let Some(mail) = mail::find(&mut *pool.acquire().await?, job.mail_id).await? else {
         return Ok(Outcome::Cancel("the mail is gone".into()));
@@ -145,7 +145,13 @@ pub async fn send(context: Context, job: SendMail, _run: Run) -> anyhow::Result<
             tracing::warn!(mail.id = %mail.id, transport, reason, wait_s = wait.as_secs(), "the mail transport asks to wait");
             Ok(Outcome::Snooze(context.clock.now() + TimeDelta::from_std(wait)?))
         }
-        Err(SendError::Temporary { reason, retry_after: None }) => bail!("{transport}: {reason}"),
+        Err(SendError::Temporary { reason, retry_after: None }) => {
+            if run.attempt >= SendMail::MAX_ATTEMPTS {
+                // The job stays with the operator, who may run it again; the mail says the same.
+                mail::mark_failed(&mut *pool.acquire().await?, mail.id, transport, &reason).await?;
+            }
+            bail!("{transport}: {reason}")
+        }
         Err(SendError::Permanent { reason }) => {
             mail::mark_failed(&mut *pool.acquire().await?, mail.id, transport, &reason).await?;
             Ok(Outcome::Cancel(format!("{transport}: {reason}")))

@@ -53,6 +53,7 @@ struct Entry {
     queue: Queue,
     timeout: Duration,
     history: bool,
+    decode: fn(serde_json::Value) -> Result<(), serde_json::Error>,
     handle: Box<dyn Fn(Context, serde_json::Value, Run) -> Handled + Send + Sync>,
 }
 
@@ -74,22 +75,39 @@ impl Registry {
     /// When a kind is registered twice, or a kind of [`jobs::KINDS`] has no handler: a mistake in the program, found at
     /// its first start.
     pub fn complete() -> Self {
-        let registry = Self { entries: HashMap::new() }
+        Self::empty()
             .on(crate::delivery::attempt)
             .on(crate::endpoint::check)
             .on(crate::housekeeping::keep)
             .on(crate::mail::send)
             .on(crate::replay::run)
-            .on(crate::session_key::fetch);
-        for kind in jobs::KINDS {
-            assert!(registry.entries.contains_key(kind), "the kind {kind} has no handler");
+            .on(crate::session_key::fetch)
+            .covering(&jobs::KINDS)
+    }
+
+    /// No handler.
+    pub fn empty() -> Self {
+        Self { entries: HashMap::new() }
+    }
+
+    /// The same, if it has a handler for each of `kinds`.
+    ///
+    /// # Panics
+    /// When one is missing.
+    #[must_use]
+    pub fn covering(self, kinds: &[&str]) -> Self {
+        for kind in kinds {
+            assert!(self.entries.contains_key(kind), "the kind {kind} has no handler");
         }
-        registry
+        self
     }
 
     /// Registers the handler of the kind `J`.
+    ///
+    /// # Panics
+    /// When the kind has one already.
     #[must_use]
-    fn on<J, F, Fut>(mut self, handler: F) -> Self
+    pub fn on<J, F, Fut>(mut self, handler: F) -> Self
     where
         J: Job,
         F: Fn(Context, J, Run) -> Fut + Copy + Send + Sync + 'static,
@@ -99,6 +117,7 @@ impl Registry {
             queue: J::QUEUE,
             timeout: J::TIMEOUT,
             history: J::HISTORY,
+            decode: |payload| serde_json::from_value::<J>(payload).map(drop),
             handle: Box::new(move |context, payload, run| {
                 Box::pin(async move {
                     let job: J = serde_json::from_value(payload).map_err(Failure::Unreadable)?;
@@ -108,6 +127,11 @@ impl Registry {
         };
         assert!(self.entries.insert(J::KIND, entry).is_none(), "the kind {} is registered twice", J::KIND);
         self
+    }
+
+    /// Whether a stored payload of a kind can be read; `None` if the kind has no handler.
+    pub fn decode(&self, kind: &str, payload: serde_json::Value) -> Option<Result<(), serde_json::Error>> {
+        self.entries.get(kind).map(|entry| (entry.decode)(payload))
     }
 
     /// The kinds of one queue, for the operator.

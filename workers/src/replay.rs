@@ -31,8 +31,13 @@ pub async fn run(context: Context, job: RunReplay, run: Run) -> anyhow::Result<O
     if replay.state != State::Running || replay.run != job.run {
         return Ok(Outcome::Cancel(format!("the replay is {}", replay.state.name())));
     }
-    let endpoint = endpoint::find(&mut tx, run.org_id, replay.endpoint_id, None).await?;
-    if !endpoint.is_some_and(|endpoint| endpoint.takes_deliveries()) {
+    // Locked before its deliveries, as by everybody who changes several of them.
+    let Some(endpoint) = endpoint::lock_many(&mut tx, &[replay.endpoint_id]).await?.pop() else {
+        replay::set_state(&mut tx, replay.id, State::Cancelled, now).await?;
+        tx.commit().await?;
+        return Ok(Outcome::Cancel("the endpoint was deleted".into()));
+    };
+    if !endpoint.takes_deliveries() {
         // Sending on would only hold everything again.
         replay::set_state(&mut tx, replay.id, State::Paused, now).await?;
         tx.commit().await?;
@@ -49,7 +54,7 @@ pub async fn run(context: Context, job: RunReplay, run: Run) -> anyhow::Result<O
         replay::set_state(&mut tx, replay.id, State::Done, now).await?;
         delete_running(&mut tx, &[run.key]).await?
     } else {
-        reschedule_running(&mut tx, &[(run.key, now + TimeDelta::seconds(1))]).await?
+        reschedule_running(&mut tx, &[(run.key, now + TimeDelta::seconds(1))], now).await?
     };
     if held.contains(&run.job_id) {
         tx.commit().await?;

@@ -24,7 +24,9 @@ use crate::{
     page,
     server::Tag,
     surface::{Failed, Own},
+    text::{self, Text},
     timestamp::Timestamp,
+    webhook,
 };
 
 /// Where a delivery stands.
@@ -67,13 +69,13 @@ impl From<DeliveryState> for State {
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 struct WebhookDelivery {
     /// Its id.
-    id: String,
+    id: Text<text::DeliveryId>,
     /// The event it carries.
-    event_id: String,
+    event_id: Text<text::EventId>,
     /// The event's type.
-    event_type: String,
+    event_type: Text<text::AnyEventType>,
     /// The endpoint it goes to.
-    endpoint_id: String,
+    endpoint_id: Text<text::EndpointId>,
     /// Where it stands.
     state: DeliveryState,
     /// Which rule decided that, in a sentence.
@@ -93,10 +95,10 @@ struct WebhookDelivery {
 impl WebhookDelivery {
     fn new(delivery: Delivery, endpoint_id: String) -> Self {
         Self {
-            id: delivery.id.to_string(),
-            event_id: delivery.event_id.to_string(),
-            event_type: delivery.event_type,
-            endpoint_id,
+            id: delivery.id.to_string().into(),
+            event_id: delivery.event_id.to_string().into(),
+            event_type: delivery.event_type.into(),
+            endpoint_id: endpoint_id.into(),
             state: delivery.state.into(),
             why: delivery.reason,
             test: delivery.is_test,
@@ -115,7 +117,7 @@ struct WebhookDeliveryPage {
     /// The deliveries.
     items: Vec<WebhookDelivery>,
     /// The `cursor` of the next page; absent on the last.
-    next_cursor: Option<String>,
+    next_cursor: Option<Text<text::DeliveryId>>,
 }
 
 /// One request and what came back.
@@ -188,30 +190,30 @@ impl DeliveryApi {
         &self,
         auth: Auth<Session>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::EndpointId>>,
         /// Only deliveries in this state.
         state: Query<Option<DeliveryState>>,
         /// Only deliveries of events of this type.
         #[oai(name = "eventType")]
-        event_type: Query<Option<String>>,
+        event_type: Query<Option<Text<text::AnyEventType>>>,
         /// The size of the page, 25 if not given.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<i64>>,
         /// The `nextCursor` of the page before.
-        cursor: Query<Option<String>>,
+        cursor: Query<Option<Text<text::DeliveryId>>>,
     ) -> Result<Json<WebhookDeliveryPage>, Failed<Own>> {
         auth.0.require_scope(Scope::DeliveriesRead)?;
         let limit = page::limit(limit.0)?;
-        let filter = Filter {
-            state: state.0.map(Into::into),
-            event_type: event_type.0.filter(|text| !text.contains('\0')),
-            before: page::cursor(cursor.0.as_deref())?,
-        };
+        let before = page::cursor(cursor.0.as_deref())?;
         let endpoint = find_endpoint(&self.0, &auth.0, &id.0).await?;
+        if let Some(event_type) = &event_type.0 {
+            webhook::check_type(endpoint.row(), event_type, "eventType")?;
+        }
+        let filter = Filter { state: state.0.map(Into::into), event_type: event_type.0.map(Into::into), before };
         let mut conn = self.0.store.pool().acquire().await?;
         let rows = delivery::list(&mut conn, auth.0.org_id, endpoint.id, &filter, limit + 1).await?;
         let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string());
+        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
         let items = rows.into_iter().map(|row| WebhookDelivery::new(row, endpoint.public_id())).collect();
         Ok(Json(WebhookDeliveryPage { items, next_cursor }))
     }
@@ -224,7 +226,7 @@ impl DeliveryApi {
         &self,
         auth: Auth<Session>,
         /// The delivery.
-        id: Path<String>,
+        id: Path<Text<text::DeliveryId>>,
     ) -> Result<Json<WebhookDeliveryDetail>, Failed<Own>> {
         auth.0.require_scope(Scope::DeliveriesRead)?;
         let row = self.find(&auth.0, &id.0).await?;
@@ -257,7 +259,7 @@ impl DeliveryApi {
         &self,
         auth: Auth<Session>,
         /// The delivery.
-        id: Path<String>,
+        id: Path<Text<text::DeliveryId>>,
     ) -> Result<RetryAccepted, Failed<Own>> {
         auth.0.require_scope(Scope::DeliveriesWrite)?;
         auth.0.require_manager()?;

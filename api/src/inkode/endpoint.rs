@@ -17,11 +17,12 @@ use crate::{
     app::App,
     auth::{Auth, Session},
     failure::Failure,
-    idempotency::{Begun, Created, begin},
-    input::Input,
+    idempotency::{Created, Once},
+    input::{self, Input, OptionalInput},
     page,
     server::{Tag, request_id},
     surface::{Failed, Own},
+    text::{self, Text},
     timestamp::Timestamp,
     webhook::{self, Draft, Patch},
 };
@@ -67,20 +68,19 @@ impl From<DialectName> for WebhookDialect {
 #[serde(rename_all = "camelCase")]
 struct WebhookEndpointInput {
     /// Where it is: https, at most 2,000 characters, no private address.
-    #[oai(validator(max_length = 2000))]
-    url: String,
+    url: Text<text::Target>,
     /// How it is spoken to; `inkode` if not given.
+    #[serde(default, deserialize_with = "input::word")]
     dialect: Option<WebhookDialect>,
     /// What you call it.
-    #[oai(validator(max_length = 200))]
-    name: Option<String>,
+    name: Option<Text<text::Name>>,
     /// What it subscribes to, of the dialect's catalogue; all of it if not given.
     #[oai(validator(min_items = 1, unique_items))]
-    event_types: Option<Vec<String>>,
+    event_types: Option<Vec<Text<text::AnyEventType>>>,
     /// Switched on; `true` if not given.
     enabled: Option<bool>,
     /// Your own signing secret, where the dialect takes one (inkode may, iloveqr must).
-    secret: Option<String>,
+    secret: Option<Text<text::OwnSecret>>,
 }
 
 impl poem_openapi::types::Example for WebhookEndpointInput {
@@ -98,20 +98,29 @@ impl poem_openapi::types::Example for WebhookEndpointInput {
 
 /// What changes in an endpoint; what is not given stays.
 #[derive(Debug, Object, Deserialize)]
-#[oai(rename_all = "camelCase")]
+#[oai(example, rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 struct WebhookEndpointPatch {
     /// Where it is.
-    #[oai(validator(max_length = 2000))]
-    url: Option<String>,
+    url: Option<Text<text::Target>>,
     /// What you call it.
-    #[oai(validator(max_length = 200))]
-    name: Option<String>,
+    name: Option<Text<text::Name>>,
     /// What it subscribes to.
     #[oai(validator(min_items = 1, unique_items))]
-    event_types: Option<Vec<String>>,
+    event_types: Option<Vec<Text<text::AnyEventType>>>,
     /// Switched on. Switching on an endpoint that its failures had disabled starts its health anew.
     enabled: Option<bool>,
+}
+
+impl poem_openapi::types::Example for WebhookEndpointPatch {
+    fn example() -> Self {
+        Self {
+            url: None,
+            name: Some("Order service, staging".into()),
+            event_types: Some(vec!["qr.created".into()]),
+            enabled: Some(true),
+        }
+    }
 }
 
 /// How an endpoint does.
@@ -131,15 +140,15 @@ enum EndpointHealth {
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 struct WebhookEndpoint {
     /// Its id.
-    id: String,
+    id: Text<text::EndpointId>,
     /// How it is spoken to.
     dialect: WebhookDialect,
     /// Where it is.
-    url: String,
+    url: Text<text::Url>,
     /// What you call it.
     name: String,
     /// What it subscribes to; absent for all of the dialect's catalogue.
-    event_types: Option<Vec<String>>,
+    event_types: Option<Vec<Text<text::AnyEventType>>>,
     /// Your switch.
     enabled: bool,
     /// What its answers say of it.
@@ -167,11 +176,11 @@ struct WebhookEndpoint {
 impl WebhookEndpoint {
     fn new(endpoint: Endpoint, secret: Option<String>) -> Self {
         Self {
-            id: endpoint.public_id(),
+            id: endpoint.public_id().into(),
             dialect: endpoint.dialect.into(),
-            url: endpoint.url,
+            url: endpoint.url.into(),
             name: endpoint.name,
-            event_types: endpoint.event_types,
+            event_types: endpoint.event_types.map(|types| types.into_iter().map(Into::into).collect()),
             enabled: endpoint.enabled,
             health: match endpoint.health {
                 domain::dialect::Health::Active => EndpointHealth::Active,
@@ -198,12 +207,12 @@ struct WebhookEndpointPage {
     /// The endpoints.
     items: Vec<WebhookEndpoint>,
     /// The `cursor` of the next page; absent on the last.
-    next_cursor: Option<String>,
+    next_cursor: Option<Text<text::EndpointId>>,
 }
 
 /// How a secret is rotated.
 #[derive(Debug, Object, Deserialize)]
-#[oai(rename_all = "camelCase")]
+#[oai(example, rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 struct SecretRotationInput {
     /// For how many seconds the old secret signs beside the new one, where the dialect can: 0 to 604,800 (a week).
@@ -211,12 +220,18 @@ struct SecretRotationInput {
     overlap_seconds: Option<i64>,
 }
 
+impl poem_openapi::types::Example for SecretRotationInput {
+    fn example() -> Self {
+        Self { overlap_seconds: Some(86_400) }
+    }
+}
+
 /// A new secret.
 #[derive(Debug, Object)]
 #[oai(rename_all = "camelCase")]
 struct SecretRotation {
     /// The endpoint.
-    id: String,
+    id: Text<text::EndpointId>,
     /// The new secret, shown now and never again.
     secret: String,
     /// When it was made.
@@ -225,11 +240,17 @@ struct SecretRotation {
 
 /// What a test sends.
 #[derive(Debug, Object, Deserialize)]
-#[oai(rename_all = "camelCase")]
+#[oai(example, rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 struct WebhookTestInput {
     /// The event type; the first that the endpoint subscribes to if not given.
-    event_type: Option<String>,
+    event_type: Option<Text<text::AnyEventType>>,
+}
+
+impl poem_openapi::types::Example for WebhookTestInput {
+    fn example() -> Self {
+        Self { event_type: Some("qr.created".into()) }
+    }
 }
 
 /// A test under way.
@@ -237,9 +258,9 @@ struct WebhookTestInput {
 #[oai(rename_all = "camelCase")]
 struct WebhookTest {
     /// The event that was made for it.
-    event_id: String,
+    event_id: Text<text::EventId>,
     /// Its delivery: `GET /api/webhooks/deliveries/{id}` shows what came of it.
-    delivery_id: String,
+    delivery_id: Text<text::DeliveryId>,
 }
 
 /// An event type and the dialects that know it.
@@ -247,7 +268,7 @@ struct WebhookTest {
 struct EventType {
     /// Its name.
     #[oai(rename = "type")]
-    name: String,
+    name: Text<text::AnyEventType>,
     /// The dialects whose catalogues have it.
     dialects: Vec<WebhookDialect>,
 }
@@ -292,21 +313,15 @@ impl EndpointApi {
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<i64>>,
         /// The `nextCursor` of the page before.
-        cursor: Query<Option<String>>,
+        cursor: Query<Option<Text<text::EndpointId>>>,
     ) -> Result<Json<WebhookEndpointPage>, Failed<Own>> {
         webhook::authorise_read(&auth.0)?;
         let limit = page::limit(limit.0)?;
-        let before = match &cursor.0 {
-            None => None,
-            Some(id) => Some(
-                endpoint::read_id(id)
-                    .map_err(|_| Failure::field("cursor", "must be the nextCursor of a page before"))?,
-            ),
-        };
         let mut conn = self.0.store.pool().acquire().await?;
+        let before = webhook::position(&mut conn, &auth.0, None, cursor.0.as_deref(), page::wrong_cursor).await?;
         let rows = endpoint::list(&mut conn, auth.0.org_id, dialect.0.map(Into::into), before, limit + 1).await?;
         let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(Endpoint::public_id);
+        let next_cursor = rows.last().filter(|_| more).map(|row| row.public_id().into());
         let items = rows.into_iter().map(|row| WebhookEndpoint::new(row, None)).collect();
         Ok(Json(WebhookEndpointPage { items, next_cursor }))
     }
@@ -317,27 +332,22 @@ impl EndpointApi {
         &self,
         auth: Auth<Session>,
         /// Makes a repeated request safe: the same key within a day gets the same answer.
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255))]
-        key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<Text<text::IdempotencyKey>>>,
         input: Input<WebhookEndpointInput>,
     ) -> Result<Created<WebhookEndpoint>, Failed<Own>> {
         let (app, caller) = (&self.0, &auth.0);
         let WebhookEndpointInput { url, dialect, name, event_types, enabled, secret } = input.value;
         let draft = Draft {
-            url,
-            events: event_types,
-            name: name.unwrap_or_default(),
+            url: url.into(),
+            events: event_types.map(text::plain),
+            name: name.map(Into::into).unwrap_or_default(),
             enabled: enabled.unwrap_or(true),
-            secret,
+            secret: secret.map(Into::into),
         };
         let dialect = dialect.unwrap_or(WebhookDialect::Inkode).into();
-        let checked = webhook::check(app, caller, dialect, draft, NAMES).await?;
-        let mut creation = match begin(app, caller, "createWebhookEndpoint", key.0.as_deref(), &input.hash).await? {
-            Begun::Before(answer) => return Ok(answer),
-            Begun::Fresh(creation) => creation,
-        };
-        let (endpoint, secret) = webhook::create(app, caller, &checked, &mut creation.tx).await?;
-        Ok(creation.finish(&WebhookEndpoint::new(endpoint, secret)).await?)
+        let once = Once { operation: "createWebhookEndpoint", key: key.0.as_deref(), hash: &input.hash };
+        Ok(webhook::register(app, caller, dialect, draft, NAMES, once, WebhookEndpoint::new).await?)
     }
 
     /// Get a webhook endpoint
@@ -346,7 +356,7 @@ impl EndpointApi {
         &self,
         auth: Auth<Session>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::EndpointId>>,
     ) -> Result<Json<WebhookEndpoint>, Failed<Own>> {
         webhook::authorise_read(&auth.0)?;
         Ok(Json(WebhookEndpoint::new(find(&self.0, &auth.0, &id.0).await?, None)))
@@ -358,11 +368,17 @@ impl EndpointApi {
         &self,
         auth: Auth<Session>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::EndpointId>>,
         input: Input<WebhookEndpointPatch>,
     ) -> Result<Json<WebhookEndpoint>, Failed<Own>> {
         let WebhookEndpointPatch { url, name, event_types, enabled } = input.value;
-        let patch = Patch { url, events: event_types, name, enabled, secret: None };
+        let patch = Patch {
+            url: url.map(Into::into),
+            events: event_types.map(text::plain),
+            name: name.map(Into::into),
+            enabled,
+            ..Patch::default()
+        };
         let endpoint = find(&self.0, &auth.0, &id.0).await?;
         let endpoint = webhook::update(&self.0, &auth.0, endpoint, patch, NAMES).await?;
         Ok(Json(WebhookEndpoint::new(endpoint, None)))
@@ -374,7 +390,7 @@ impl EndpointApi {
         &self,
         auth: Auth<Session>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::EndpointId>>,
     ) -> Result<Deleted, Failed<Own>> {
         let endpoint = find(&self.0, &auth.0, &id.0).await?;
         webhook::delete(&self.0, &auth.0, &endpoint).await?;
@@ -387,8 +403,8 @@ impl EndpointApi {
         &self,
         auth: Auth<Session>,
         /// The endpoint.
-        id: Path<String>,
-        input: Input<SecretRotationInput>,
+        id: Path<Text<text::EndpointId>>,
+        input: OptionalInput<SecretRotationInput>,
     ) -> Result<Json<SecretRotation>, Failed<Own>> {
         let overlap = input.value.overlap_seconds.unwrap_or(0);
         if !(0..=604_800).contains(&overlap) {
@@ -400,27 +416,36 @@ impl EndpointApi {
             return Err(Failure::field("overlapSeconds", rule).into());
         }
         let (secret, rotated_at) = webhook::rotate(&self.0, &auth.0, &endpoint, overlap).await?;
-        Ok(Json(SecretRotation { id: endpoint.public_id(), secret, rotated_at: rotated_at.into() }))
+        Ok(Json(SecretRotation { id: endpoint.public_id().into(), secret, rotated_at: rotated_at.into() }))
     }
 
-    /// Test a webhook endpoint
+    /// Send a test event to a webhook endpoint
     ///
-    /// Sends an event with sample data to this endpoint, once, even if it is disabled.
-    #[oai(path = "/endpoints/:id/test", method = "post", operation_id = "testWebhookEndpoint")]
+    /// With sample data, once, even if the endpoint is disabled.
+    #[oai(path = "/endpoints/:id/test", method = "post", operation_id = "sendWebhookTest")]
     async fn test(
         &self,
         auth: Auth<Session>,
         /// The endpoint.
-        id: Path<String>,
-        input: Input<WebhookTestInput>,
+        id: Path<Text<text::EndpointId>>,
+        input: OptionalInput<WebhookTestInput>,
         request: &Request,
     ) -> Result<TestAccepted, Failed<Own>> {
         let endpoint = find(&self.0, &auth.0, &id.0).await?;
         let request_id = request_id(request);
-        let (event, delivery) =
-            webhook::test(&self.0, &auth.0, &endpoint, input.value.event_type, "eventType", request_id.as_deref())
-                .await?;
-        Ok(TestAccepted::Accepted(Json(WebhookTest { event_id: event.to_string(), delivery_id: delivery.to_string() })))
+        let (event, delivery) = webhook::test(
+            &self.0,
+            &auth.0,
+            &endpoint,
+            input.value.event_type.map(Into::into),
+            "eventType",
+            request_id.as_deref(),
+        )
+        .await?;
+        Ok(TestAccepted::Accepted(Json(WebhookTest {
+            event_id: event.to_string().into(),
+            delivery_id: delivery.to_string().into(),
+        })))
     }
 
     /// List event types
@@ -433,14 +458,12 @@ impl EndpointApi {
                 items.entry(name).or_default().push(dialect.name.into());
             }
         }
-        let items = items.into_iter().map(|(name, dialects)| EventType { name: name.to_owned(), dialects }).collect();
+        let items = items.into_iter().map(|(name, dialects)| EventType { name: name.into(), dialects }).collect();
         Ok(Json(EventTypeList { items }))
     }
 }
 
 /// An endpoint of the caller's organisation, of whatever dialect.
 pub async fn find(app: &App, caller: &domain::caller::Caller, id: &str) -> Result<Endpoint, Failure> {
-    let id = endpoint::read_id(id).map_err(|_| webhook::no_endpoint())?;
-    let mut conn = app.store.pool().acquire().await?;
-    endpoint::find(&mut conn, caller.org_id, id, None).await?.ok_or_else(webhook::no_endpoint)
+    webhook::find(app, caller, None, id).await
 }

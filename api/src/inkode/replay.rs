@@ -5,6 +5,7 @@ use domain::{
     api_key::Scope,
     caller::Caller,
     delivery::{self, ReplayRange, State as DeliveryRowState},
+    dialect::Dialect,
     id::ReplayId,
     replay::{self, NewReplay, REPLAYABLE, Replay, State},
 };
@@ -16,16 +17,18 @@ use poem_openapi::{
 };
 use serde::Deserialize;
 
-use super::{delivery::DeliveryState, endpoint::find as find_endpoint};
+use super::{NAMES, delivery::DeliveryState, endpoint::find as find_endpoint};
 use crate::{
     app::App,
     auth::{Auth, Session},
     failure::Failure,
-    input::Input,
+    input::{self, OptionalInput},
     page,
     server::Tag,
     surface::{Failed, Own},
-    timestamp::Timestamp,
+    text::{self, Text},
+    timestamp::{self, Timestamp},
+    webhook,
 };
 
 /// Deliveries per second where none is asked for.
@@ -33,22 +36,37 @@ const PER_SECOND: i32 = 100;
 
 /// Which deliveries are sent again, and how fast.
 #[derive(Debug, Object, Deserialize)]
-#[oai(rename_all = "camelCase")]
+#[oai(example, rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 struct ReplayInput {
     /// Deliveries in these states; `held` and `failed` if not given. Pending ones are never replayed.
     #[oai(validator(min_items = 1, unique_items))]
+    #[serde(default, deserialize_with = "input::words")]
     states: Option<Vec<ReplayableState>>,
     /// Only events of these types.
     #[oai(validator(min_items = 1, unique_items))]
-    event_types: Option<Vec<String>>,
+    event_types: Option<Vec<Text<text::AnyEventType>>>,
     /// Deliveries made at or after this time; 30 days ago if not given.
+    #[serde(default, deserialize_with = "timestamp::read")]
     from: Option<DateTime<Utc>>,
     /// Deliveries made before this time; now if not given.
+    #[serde(default, deserialize_with = "timestamp::read")]
     to: Option<DateTime<Utc>>,
     /// Deliveries per second, 1 to 10,000; 100 if not given.
     #[oai(validator(minimum(value = "1"), maximum(value = "10000")))]
     per_second: Option<i32>,
+}
+
+impl poem_openapi::types::Example for ReplayInput {
+    fn example() -> Self {
+        Self {
+            states: Some(vec![ReplayableState::Held, ReplayableState::Failed]),
+            event_types: Some(vec!["qr.created".into()]),
+            from: DateTime::from_timestamp(1_772_409_600, 0),
+            to: DateTime::from_timestamp(1_772_452_800, 0),
+            per_second: Some(50),
+        }
+    }
 }
 
 /// A state from which a delivery can be sent again.
@@ -89,13 +107,13 @@ enum ReplayState {
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 struct WebhookReplay {
     /// Its id.
-    id: String,
+    id: Text<text::ReplayId>,
     /// Where it stands.
     state: ReplayState,
     /// Deliveries in these states are taken.
     states: Vec<DeliveryState>,
     /// Only events of these types.
-    event_types: Option<Vec<String>>,
+    event_types: Option<Vec<Text<text::AnyEventType>>>,
     /// Deliveries in its range when it began.
     total: i64,
     /// Deliveries sent again so far.
@@ -111,7 +129,7 @@ struct WebhookReplay {
 impl From<Replay> for WebhookReplay {
     fn from(replay: Replay) -> Self {
         Self {
-            id: replay.id.to_string(),
+            id: replay.id.to_string().into(),
             state: match replay.state {
                 State::Running => ReplayState::Running,
                 State::Paused => ReplayState::Paused,
@@ -123,7 +141,7 @@ impl From<Replay> for WebhookReplay {
                 .iter()
                 .filter_map(|name| DeliveryRowState::by_name(name).map(Into::into))
                 .collect(),
-            event_types: replay.event_types,
+            event_types: replay.event_types.map(|types| types.into_iter().map(Into::into).collect()),
             total: replay.total,
             replayed: replay.replayed,
             per_second: replay.per_second,
@@ -140,7 +158,7 @@ struct WebhookReplayPage {
     /// The replays.
     items: Vec<WebhookReplay>,
     /// The `cursor` of the next page; absent on the last.
-    next_cursor: Option<String>,
+    next_cursor: Option<Text<text::ReplayId>>,
 }
 
 /// The answer to a replay that begins.
@@ -165,13 +183,13 @@ impl ReplayApi {
         &self,
         auth: Auth<Session>,
         /// The endpoint.
-        id: Path<String>,
-        input: Input<ReplayInput>,
+        id: Path<Text<text::EndpointId>>,
+        input: OptionalInput<ReplayInput>,
     ) -> Result<ReplayAccepted, Failed<Own>> {
         let (app, caller, now) = (&self.0, &auth.0, self.0.clock.now());
         authorise(caller)?;
-        let (range, per_second) = range(input.value, now)?;
         let endpoint = find_endpoint(app, caller, &id.0).await?;
+        let (range, per_second) = range(endpoint.row(), input.value, now)?;
         if !endpoint.takes_deliveries() {
             return Err(Failure::conflict("endpoint_disabled", "The endpoint is disabled: enable it first.").into());
         }
@@ -200,12 +218,12 @@ impl ReplayApi {
         &self,
         auth: Auth<Session>,
         /// The endpoint.
-        id: Path<String>,
+        id: Path<Text<text::EndpointId>>,
         /// The size of the page, 25 if not given.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<i64>>,
         /// The `nextCursor` of the page before.
-        cursor: Query<Option<String>>,
+        cursor: Query<Option<Text<text::ReplayId>>>,
     ) -> Result<Json<WebhookReplayPage>, Failed<Own>> {
         auth.0.require_scope(Scope::DeliveriesRead)?;
         let limit = page::limit(limit.0)?;
@@ -214,7 +232,7 @@ impl ReplayApi {
         let mut conn = self.0.store.pool().acquire().await?;
         let rows = replay::list(&mut conn, auth.0.org_id, endpoint.id, before, limit + 1).await?;
         let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string());
+        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
         Ok(Json(WebhookReplayPage { items: rows.into_iter().map(Into::into).collect(), next_cursor }))
     }
 
@@ -224,7 +242,7 @@ impl ReplayApi {
         &self,
         auth: Auth<Session>,
         /// The replay.
-        id: Path<String>,
+        id: Path<Text<text::ReplayId>>,
     ) -> Result<Json<WebhookReplay>, Failed<Own>> {
         auth.0.require_scope(Scope::DeliveriesRead)?;
         let id: ReplayId = id.0.parse().map_err(|_| missing())?;
@@ -239,7 +257,7 @@ impl ReplayApi {
         &self,
         auth: Auth<Session>,
         /// The replay.
-        id: Path<String>,
+        id: Path<Text<text::ReplayId>>,
     ) -> Result<Json<WebhookReplay>, Failed<Own>> {
         Ok(Json(self.turn(&auth.0, &id.0, &[State::Running], State::Paused).await?))
     }
@@ -250,7 +268,7 @@ impl ReplayApi {
         &self,
         auth: Auth<Session>,
         /// The replay.
-        id: Path<String>,
+        id: Path<Text<text::ReplayId>>,
     ) -> Result<Json<WebhookReplay>, Failed<Own>> {
         Ok(Json(self.turn(&auth.0, &id.0, &[State::Paused], State::Running).await?))
     }
@@ -263,7 +281,7 @@ impl ReplayApi {
         &self,
         auth: Auth<Session>,
         /// The replay.
-        id: Path<String>,
+        id: Path<Text<text::ReplayId>>,
     ) -> Result<Json<WebhookReplay>, Failed<Own>> {
         Ok(Json(self.turn(&auth.0, &id.0, &[State::Running, State::Paused], State::Cancelled).await?))
     }
@@ -300,7 +318,7 @@ fn missing() -> Failure {
     Failure::not_found("replay")
 }
 
-fn range(input: ReplayInput, now: DateTime<Utc>) -> Result<(ReplayRange, i32), Failure> {
+fn range(dialect: &Dialect, input: ReplayInput, now: DateTime<Utc>) -> Result<(ReplayRange, i32), Failure> {
     let per_second = input.per_second.unwrap_or(PER_SECOND);
     if !(1..=10_000).contains(&per_second) {
         return Err(Failure::field("perSecond", "must be from 1 to 10000"));
@@ -309,14 +327,17 @@ fn range(input: ReplayInput, now: DateTime<Utc>) -> Result<(ReplayRange, i32), F
     if states.is_empty() {
         return Err(Failure::field("states", "must have at least one state"));
     }
-    if input.event_types.as_ref().is_some_and(Vec::is_empty) {
-        return Err(Failure::field("eventTypes", "must have at least one event type"));
+    if let Some(n) = (1..states.len()).find(|&n| states[..n].contains(&states[n])) {
+        return Err(Failure::field(format!("states[{n}]"), "is there twice"));
+    }
+    let event_types = input.event_types.map(text::plain);
+    if let Some(types) = &event_types {
+        webhook::check_types(dialect, types, NAMES)?;
     }
     let (from, to) = (input.from.unwrap_or(now - TimeDelta::days(30)), input.to.unwrap_or(now));
     if from >= to {
         return Err(Failure::field("from", "must be before `to`"));
     }
-    let range =
-        ReplayRange { states: states.into_iter().map(Into::into).collect(), event_types: input.event_types, from, to };
+    let range = ReplayRange { states: states.into_iter().map(Into::into).collect(), event_types, from, to };
     Ok((range, per_second))
 }

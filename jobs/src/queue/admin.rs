@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use domain::id::{JobId, OrgId};
 use sqlx::PgConnection;
 
-use crate::job::Queue;
+use crate::{job::Queue, store::CHANNEL};
 
 /// A job as operators see it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -78,11 +78,17 @@ pub async fn find(conn: &mut PgConnection, id: JobId) -> Result<Option<JobRow>, 
 
 /// Makes a dead or waiting job due at once, its attempts counted anew; `false` if there is none (or it runs).
 pub async fn retry(conn: &mut PgConnection, id: JobId, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
-    let done =
-        sqlx::query!("update jobs set state = 0, attempt = 0, run_at = $2 where id = $1 and state <> 1", id.0, now)
-            .execute(conn)
-            .await?;
-    Ok(done.rows_affected() == 1)
+    // The notification is part of the statement, because an operator's process ends before its bell rings.
+    let rung = sqlx::query!(
+        "with again as (update jobs set state = 0, attempt = 0, run_at = $2 where id = $1 and state <> 1 returning queue)
+         select pg_notify($3, queue) from again",
+        id.0,
+        now,
+        CHANNEL,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rung.len() == 1)
 }
 
 /// Removes a dead or waiting job; `false` if there is none (or it runs).

@@ -1,15 +1,16 @@
 //! Claiming: up to N due jobs in one statement, spread over organisations.
 //!
 //! The organisations of a priority share 64 lanes. A claim visits the lanes in turn, beginning behind the lane where the
-//! last one stopped, and takes an equal share from each that has something. A job waits for at most one visit per busy
-//! lane, however long another lane's backlog is.
+//! last one stopped, and takes an equal share from each that is known to have a backlog. A job waits for at most one visit
+//! per such lane, however long the backlogs are.
 //!
-//! Each lane has a low-water mark: where this process found the lane empty or stopped reading. A claim reads from there
-//! and not through the index entries of jobs that ran before, which pile up while an old snapshot somewhere forbids
-//! vacuum to remove them. Everything that becomes due is stored with a later `run_at`, except by a transaction that
-//! takes longer than [`MARGIN`] to commit; the sweep from the beginning finds those.
+//! Each lane has a low-water mark: how far this process has read it. A claim reads from there and not through the index
+//! entries of jobs that ran before, which pile up while an old snapshot somewhere forbids vacuum to remove them. A mark
+//! stays [`MARGIN`] behind the present, because a job is stored with a time from before its transaction commits. What a
+//! transaction of longer than that commits, and what somebody else had locked, is found by a sweep: now and then a lane
+//! is read from its beginning.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::{JobId, OrgId};
@@ -20,8 +21,12 @@ use crate::job::{LANES, Priority, Queue};
 
 /// How long a transaction may take to commit its jobs without their waiting for a sweep.
 const MARGIN: TimeDelta = TimeDelta::seconds(1);
-/// The least time between two sweeps; slow sweeps come at most a twentieth of the time.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// The least time between two sweeps of a lane; slow sweeps take at most a twentieth of the time.
+const SWEEP_EVERY: TimeDelta = TimeDelta::seconds(1);
+const ALL: usize = LANES as usize * (Priority::Low as usize + 1);
+const START: Mark = (DateTime::UNIX_EPOCH, Uuid::nil());
+
+type Mark = (DateTime<Utc>, Uuid);
 
 /// A job that this process holds and must end.
 #[derive(Debug, Clone)]
@@ -49,58 +54,71 @@ pub struct Claimed {
 /// What one process remembers of a queue's lanes between claims.
 #[derive(Debug)]
 pub struct Lanes {
-    lanes: Vec<i16>,
-    marks: Vec<(DateTime<Utc>, Uuid)>,
+    marks: Vec<Mark>,
+    swept: Vec<DateTime<Utc>>,
+    sweep_every: TimeDelta,
+    looked: DateTime<Utc>,
+    /// Where there was more than the last visit took.
+    busy: Vec<bool>,
     turn: usize,
-    busy: usize,
-    swept: Option<(tokio::time::Instant, Duration)>,
 }
 
 impl Lanes {
     /// The lanes of the three priorities, nothing known of them yet.
     pub fn new() -> Self {
-        let lanes: Vec<i16> = (0..LANES * (Priority::Low as i16 + 1)).collect();
-        Self { marks: vec![(DateTime::UNIX_EPOCH, Uuid::nil()); lanes.len()], lanes, turn: 0, busy: 1, swept: None }
-    }
-
-    /// Lanes in the order of this visit: each priority's own, rotated.
-    fn order(&self) -> Vec<i16> {
-        let per = LANES as usize;
-        self.lanes.chunks(per).flat_map(|level| (0..per).map(|n| level[(n + self.turn) % per])).collect()
-    }
-
-    fn sweep_is_due(&self) -> bool {
-        match self.swept {
-            None => true,
-            Some((at, took)) => at.elapsed() >= SWEEP_EVERY.max(took * 20),
+        Self {
+            marks: vec![START; ALL],
+            swept: vec![START.0; ALL],
+            sweep_every: SWEEP_EVERY,
+            looked: START.0,
+            busy: vec![false; ALL],
+            turn: 0,
         }
     }
 
-    /// Learns from a claim of `quota` per lane that returned `rows`; `complete` when every lane was visited to its end
-    /// or its quota. Returns whether a lane may hold more than was taken.
-    fn learn(&mut self, rows: &[Row], order: &[i16], quota: usize, complete: bool, now: DateTime<Utc>) -> bool {
-        let mut taken = vec![0_usize; self.lanes.len()];
-        let mut last = vec![(DateTime::UNIX_EPOCH, Uuid::nil()); self.lanes.len()];
+    /// Lanes in the order of this visit: each priority's own, rotated.
+    fn order(&self) -> Vec<usize> {
+        let per = LANES as usize;
+        (0..ALL).map(|n| n - n % per + (n + self.turn) % per).collect()
+    }
+
+    /// How long it is until what was read from the beginning at `last` is read so again; zero or less from then on.
+    fn rest(&self, last: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
+        // Absolute, so that a clock that was set back does not put it off.
+        self.sweep_every - (now - last).abs()
+    }
+
+    fn swept_in(&mut self, took: Duration) {
+        self.sweep_every = SWEEP_EVERY.max(TimeDelta::from_std(took * 20).unwrap_or(SWEEP_EVERY));
+    }
+
+    /// Learns from the `rows` of a visit; returns whether a lane may hold more than was taken.
+    fn learn(&mut self, visit: &Visit, rows: &[Row], now: DateTime<Utc>) -> bool {
+        let mut taken = vec![0_usize; ALL];
+        let mut last = vec![START; ALL];
         for row in rows {
             let lane = row.lane as usize;
             taken[lane] += 1;
             last[lane] = last[lane].max((row.run_at, row.id));
         }
-        self.busy = taken.iter().filter(|n| **n > 0).count().max(1);
-        let stopped = order.iter().rposition(|lane| taken[*lane as usize] > 0);
-        let visited = if complete { order.len() } else { stopped.unwrap_or(0) };
-        let mut more = !complete;
-        for lane in &order[..visited] {
-            let lane = *lane as usize;
-            if taken[lane] >= quota {
-                self.marks[lane] = last[lane];
-                more = true;
-            } else {
-                self.marks[lane] = self.marks[lane].max((now - MARGIN, Uuid::nil()));
+        let stopped = visit.order.iter().rposition(|lane| taken[*lane] > 0);
+        // A full claim did not look at the lanes behind the one that filled it.
+        let full = rows.len() >= visit.want;
+        let visited = if full { stopped.map_or(0, |n| n + 1) } else { ALL };
+        let newest = (now - MARGIN, Uuid::nil());
+        let mut more = full;
+        for (n, lane) in visit.order[..visited].iter().enumerate() {
+            let cut = taken[*lane] >= visit.quota || (full && Some(n) == stopped);
+            self.marks[*lane] = if cut { last[*lane].min(newest) } else { newest };
+            self.busy[*lane] = cut;
+            more |= cut;
+            if visit.swept[*lane] {
+                // Also if it was cut short: the next visit goes on from the mark, and what it may have missed is behind it.
+                self.swept[*lane] = now;
             }
         }
-        if let Some(position) = stopped {
-            self.turn = (order[position] % LANES) as usize + 1;
+        if let Some(n) = stopped {
+            self.turn = visit.order[n] % LANES as usize + 1;
         }
         more
     }
@@ -110,6 +128,14 @@ impl Default for Lanes {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What one claim is going to look at.
+struct Visit {
+    order: Vec<usize>,
+    swept: Vec<bool>,
+    quota: usize,
+    want: usize,
 }
 
 struct Row {
@@ -124,7 +150,8 @@ struct Row {
     request_id: Option<String>,
 }
 
-/// Takes up to `want` due jobs of `queue` for the session `worker`. The second value says whether more may be waiting.
+/// Takes up to `want` due jobs of `queue` for the session `worker`; none if that session is gone. The second value says
+/// whether more may be waiting.
 pub async fn claim(
     conn: &mut PgConnection,
     queue: Queue,
@@ -133,12 +160,16 @@ pub async fn claim(
     want: usize,
     now: DateTime<Utc>,
 ) -> Result<(Vec<Claimed>, bool), sqlx::Error> {
-    let sweep = lanes.sweep_is_due();
-    let order = lanes.order();
-    let floor = (DateTime::UNIX_EPOCH, Uuid::nil());
-    let marks: Vec<_> = order.iter().map(|lane| if sweep { floor } else { lanes.marks[*lane as usize] }).collect();
-    let quota = want.div_ceil(lanes.busy).max(1);
-    let started = tokio::time::Instant::now();
+    let busy = lanes.busy.iter().filter(|busy| **busy).count().max(1);
+    let visit = Visit {
+        order: lanes.order(),
+        swept: lanes.swept.iter().map(|last| lanes.rest(*last, now) <= TimeDelta::zero()).collect(),
+        quota: want.div_ceil(busy).max(1),
+        want,
+    };
+    let marks: Vec<Mark> =
+        visit.order.iter().map(|lane| if visit.swept[*lane] { START } else { lanes.marks[*lane] }).collect();
+    let started = Instant::now();
     let mut rows = sqlx::query_as!(
         Row,
         r#"update jobs set state = 1, worker = $1, attempt = attempt + 1
@@ -151,22 +182,23 @@ pub async fn claim(
                  and (run_at, id) > (visit.mark_at, visit.mark_id) and run_at <= $6
                order by run_at, id limit $7 for update skip locked) due
              limit $8))
+             and exists (select from job_workers where id = $1 for key share)
            returning id, org_id, lane, kind, payload, attempt, max_attempts, run_at, request_id"#,
         worker,
-        &order,
+        &visit.order.iter().map(|lane| *lane as i16).collect::<Vec<_>>(),
         &marks.iter().map(|mark| mark.0).collect::<Vec<_>>(),
         &marks.iter().map(|mark| mark.1).collect::<Vec<_>>(),
         queue.name(),
         now,
-        quota as i64,
+        visit.quota as i64,
         want as i64,
     )
     .fetch_all(conn)
     .await?;
-    if sweep {
-        lanes.swept = Some((tokio::time::Instant::now(), started.elapsed()));
+    if visit.swept.contains(&true) {
+        lanes.swept_in(started.elapsed());
     }
-    let more = lanes.learn(&rows, &order, quota, rows.len() < want, now);
+    let more = lanes.learn(&visit, &rows, now);
     rows.sort_by_key(|row| (row.run_at, row.id));
     let claimed = rows
         .into_iter()
@@ -185,22 +217,44 @@ pub async fn claim(
     Ok((claimed, more))
 }
 
-/// When the next job of `queue` after `now` is due, if any waits.
+/// What a look at the waiting jobs shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Next {
+    /// When the earliest that was seen is, or was, due.
+    pub at: Option<DateTime<Utc>>,
+    /// After what time to look again, because this look did not read from the beginning; `None` if it did.
+    pub again: Option<Duration>,
+}
+
+/// Looks for the earliest waiting job of `queue`. If it is due already and claims have passed it by, the next claim sweeps.
 pub async fn next_due(
     conn: &mut PgConnection,
     queue: Queue,
+    lanes: &mut Lanes,
     now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    let lanes: Vec<i16> = (0..LANES * (Priority::Low as i16 + 1)).collect();
-    sqlx::query_scalar!(
-        "select min(due.run_at) from unnest($1::smallint[]) as visit(lane)
+) -> Result<Next, sqlx::Error> {
+    let again = lanes.rest(lanes.looked, now).to_std().ok().filter(|rest| !rest.is_zero());
+    let order: Vec<i16> = (0..ALL as i16).collect();
+    let marks: Vec<DateTime<Utc>> =
+        lanes.marks.iter().map(|mark| if again.is_some() { mark.0 } else { START.0 }).collect();
+    let started = Instant::now();
+    let at = sqlx::query_scalar!(
+        "select min(due.run_at) from unnest($1::smallint[], $2::timestamptz[]) as visit(lane, mark_at)
          cross join lateral (
-           select run_at from jobs where queue = $2 and state = 0 and lane = visit.lane and run_at > $3
+           select run_at from jobs where queue = $3 and state = 0 and lane = visit.lane and run_at > visit.mark_at
            order by run_at, id limit 1) due",
-        &lanes,
+        &order,
+        &marks,
         queue.name(),
-        now,
     )
     .fetch_one(conn)
-    .await
+    .await?;
+    if again.is_none() {
+        lanes.looked = now;
+        lanes.swept_in(started.elapsed());
+        if at.is_some_and(|at| lanes.marks.iter().any(|mark| at <= mark.0)) {
+            lanes.swept.fill(START.0);
+        }
+    }
+    Ok(Next { at, again })
 }

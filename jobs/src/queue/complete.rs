@@ -1,9 +1,9 @@
 //! Ending jobs: many at a time, and only those that the process still holds.
 //!
-//! Each statement names the session and the attempt of every job. A process that was taken for dead finds none of its
-//! jobs and changes nothing; the ids that come back are the ones that were still its own.
+//! Each statement names the run of every job: its session, its attempt and its time. A process that was taken for dead
+//! finds none of its jobs and changes nothing; the ids that come back are the ones that were still its own.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use domain::id::JobId;
@@ -11,6 +11,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Claimed;
+use crate::{
+    job::Queue,
+    store::{Tx, is_near},
+};
+
+/// The most characters of a reason that are kept.
+const REASON_MAX: usize = 2000;
 
 /// What becomes of a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +45,8 @@ pub struct Ended {
     pub history: bool,
 }
 
-/// What names one run of a job: a later run of the same job has another attempt or session.
+/// What names one run of a job. The attempt alone would not: it is given back or counted anew when a job is put off, and
+/// then the next run of the same session has it again, but never the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JobKey {
     /// The job.
@@ -47,12 +55,14 @@ pub struct JobKey {
     pub worker: i32,
     /// The start, from 1.
     pub attempt: i16,
+    /// When it was due.
+    pub run_at: DateTime<Utc>,
 }
 
 impl Claimed {
     /// The key of this run.
     pub fn key(&self) -> JobKey {
-        JobKey { id: self.id, worker: self.worker, attempt: self.attempt }
+        JobKey { id: self.id, worker: self.worker, attempt: self.attempt, run_at: self.run_at }
     }
 }
 
@@ -60,6 +70,7 @@ struct Keys {
     ids: Vec<Uuid>,
     workers: Vec<i32>,
     attempts: Vec<i16>,
+    dues: Vec<DateTime<Utc>>,
 }
 
 impl Keys {
@@ -67,37 +78,54 @@ impl Keys {
         Self {
             ids: keys.clone().map(|key| key.id.0).collect(),
             workers: keys.clone().map(|key| key.worker).collect(),
-            attempts: keys.map(|key| key.attempt).collect(),
+            attempts: keys.clone().map(|key| key.attempt).collect(),
+            dues: keys.map(|key| key.run_at).collect(),
         }
     }
 }
 
-/// Ends `ended` in one statement per kind of ending, in the caller's transaction. Returns how many were still held.
-pub async fn complete(conn: &mut PgConnection, ended: &[Ended], now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
-    let mut held = 0;
+/// What became of a batch of endings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Completed {
+    /// How many of the jobs were still held.
+    pub held: usize,
+    /// The queues with jobs that run again soon: idle workers must be told.
+    pub soon: BTreeSet<Queue>,
+}
+
+/// Ends `ended` in one statement per kind of ending.
+pub async fn complete(conn: &mut PgConnection, ended: &[Ended], now: DateTime<Utc>) -> Result<Completed, sqlx::Error> {
+    let mut completed = Completed::default();
     let gone: Vec<&Ended> = ended.iter().filter(|e| matches!(e.ending, Ending::Done | Ending::Cancelled(_))).collect();
     if !gone.is_empty() {
-        held += finish(conn, &gone, now).await?;
+        completed.held += finish(conn, &gone, now).await?;
     }
-    let later: Vec<(&Ended, DateTime<Utc>, i16, Option<&str>)> = ended
+    let later: Vec<Later> = ended
         .iter()
         .filter_map(|e| match &e.ending {
-            Ending::Retry(at, error) => Some((e, *at, 0, Some(error.as_str()))),
-            Ending::Snooze(at) => Some((e, *at, 1, None)),
+            Ending::Retry(at, error) => Some(Later { job: &e.job, at: *at, refund: 0, error: Some(storable(error)) }),
+            Ending::Snooze(at) => Some(Later { job: &e.job, at: *at, refund: 1, error: None }),
             _ => None,
         })
         .collect();
     if !later.is_empty() {
-        held += put_off(conn, &later).await?;
+        let again = put_off(conn, &later).await?;
+        completed.held += again.len();
+        completed.soon = again.into_iter().filter(|(_, at)| is_near(*at, now)).map(|(queue, _)| queue).collect();
     }
-    let dead: Vec<(&Ended, &str)> = ended
+    let dead: Vec<(&Ended, String)> = ended
         .iter()
-        .filter_map(|e| if let Ending::Dead(reason) = &e.ending { Some((e, reason.as_str())) } else { None })
+        .filter_map(|e| if let Ending::Dead(reason) = &e.ending { Some((e, storable(reason))) } else { None })
         .collect();
     if !dead.is_empty() {
-        held += bury(conn, &dead).await?;
+        completed.held += bury(conn, &dead).await?;
     }
-    Ok(held)
+    Ok(completed)
+}
+
+/// Reasons come from anywhere. Postgres refuses a NUL, and one refused reason would hold up the whole batch for ever.
+fn storable(reason: &str) -> String {
+    reason.chars().take(REASON_MAX).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 
 async fn finish(conn: &mut PgConnection, gone: &[&Ended], now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
@@ -106,21 +134,23 @@ async fn finish(conn: &mut PgConnection, gone: &[&Ended], now: DateTime<Utc>) ->
         gone.iter().map(|e| if e.ending == Ending::Done { "done" } else { "cancelled" }).collect();
     let reasons: Vec<Option<String>> = gone
         .iter()
-        .map(|e| if let Ending::Cancelled(reason) = &e.ending { Some(reason.clone()) } else { None })
+        .map(|e| if let Ending::Cancelled(reason) = &e.ending { Some(storable(reason)) } else { None })
         .collect();
     let kept: Vec<bool> = gone.iter().map(|e| e.history || e.ending != Ending::Done).collect();
     let count = sqlx::query_scalar!(
-        r#"with f as (select * from unnest($1::uuid[], $2::int[], $3::smallint[], $4::text[], $5::text[], $6::bool[])
-                      as f(id, worker, attempt, outcome, reason, kept)),
-           d as (delete from jobs j using f where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt
+        r#"with f as (select * from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::text[], $6::text[],
+                                           $7::bool[]) as f(id, worker, attempt, run_at, outcome, reason, kept)),
+           d as (delete from jobs j using f
+                 where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt and j.run_at = f.run_at
                  returning j.id, j.org_id, j.queue, j.kind, f.outcome, f.reason, j.attempt, f.kept),
            h as (insert into job_history (id, org_id, queue, kind, outcome, reason, attempt, finished_at)
-                 select id, org_id, queue, kind, outcome, reason, attempt, $7 from d where kept
+                 select id, org_id, queue, kind, outcome, reason, attempt, $8 from d where kept
                  on conflict do nothing)
            select count(*) as "n!" from d"#,
         &keys.ids,
         &keys.workers,
         &keys.attempts,
+        &keys.dues,
         &outcomes as &[&str],
         &reasons as &[Option<String>],
         &kept,
@@ -131,39 +161,49 @@ async fn finish(conn: &mut PgConnection, gone: &[&Ended], now: DateTime<Utc>) ->
     Ok(count as usize)
 }
 
-async fn put_off(
-    conn: &mut PgConnection,
-    later: &[(&Ended, DateTime<Utc>, i16, Option<&str>)],
-) -> Result<usize, sqlx::Error> {
-    let keys = Keys::of(later.iter().map(|(e, ..)| &e.job));
-    let done = sqlx::query!(
-        "update jobs j set state = 0, worker = null, run_at = f.run_at, attempt = j.attempt - f.refund,
+/// A job that waits again.
+struct Later<'a> {
+    job: &'a JobKey,
+    at: DateTime<Utc>,
+    /// Attempts that do not count.
+    refund: i16,
+    error: Option<String>,
+}
+
+async fn put_off(conn: &mut PgConnection, later: &[Later<'_>]) -> Result<Vec<(Queue, DateTime<Utc>)>, sqlx::Error> {
+    let keys = Keys::of(later.iter().map(|l| l.job));
+    let rows = sqlx::query!(
+        "update jobs j set state = 0, worker = null, run_at = f.again_at, attempt = j.attempt - f.refund,
                 last_error = coalesce(f.error, j.last_error)
-         from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[], $6::text[])
-              as f(id, worker, attempt, run_at, refund, error)
-         where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt",
+         from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::timestamptz[], $6::smallint[], $7::text[])
+              as f(id, worker, attempt, run_at, again_at, refund, error)
+         where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt and j.run_at = f.run_at
+         returning j.queue, j.run_at",
         &keys.ids,
         &keys.workers,
         &keys.attempts,
-        &later.iter().map(|(_, at, ..)| *at).collect::<Vec<_>>(),
-        &later.iter().map(|(_, _, refund, _)| *refund).collect::<Vec<_>>(),
-        &later.iter().map(|(.., error)| error.map(str::to_owned)).collect::<Vec<_>>() as &[Option<String>],
+        &keys.dues,
+        &later.iter().map(|l| l.at).collect::<Vec<_>>(),
+        &later.iter().map(|l| l.refund).collect::<Vec<_>>(),
+        &later.iter().map(|l| l.error.clone()).collect::<Vec<_>>() as &[Option<String>],
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(done.rows_affected() as usize)
+    Ok(rows.into_iter().filter_map(|row| Some((Queue::by_name(&row.queue)?, row.run_at))).collect())
 }
 
-async fn bury(conn: &mut PgConnection, dead: &[(&Ended, &str)]) -> Result<usize, sqlx::Error> {
+async fn bury(conn: &mut PgConnection, dead: &[(&Ended, String)]) -> Result<usize, sqlx::Error> {
     let keys = Keys::of(dead.iter().map(|(e, _)| &e.job));
     let done = sqlx::query!(
         "update jobs j set state = 3, worker = null, last_error = f.error
-         from unnest($1::uuid[], $2::int[], $3::smallint[], $4::text[]) as f(id, worker, attempt, error)
-         where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt",
+         from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::text[])
+              as f(id, worker, attempt, run_at, error)
+         where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt and j.run_at = f.run_at",
         &keys.ids,
         &keys.workers,
         &keys.attempts,
-        &dead.iter().map(|(_, error)| *error).collect::<Vec<_>>() as &[&str],
+        &keys.dues,
+        &dead.iter().map(|(_, error)| error.clone()).collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;
@@ -175,11 +215,13 @@ async fn bury(conn: &mut PgConnection, dead: &[(&Ended, &str)]) -> Result<usize,
 pub async fn delete_running(conn: &mut PgConnection, keys: &[JobKey]) -> Result<HashSet<JobId>, sqlx::Error> {
     let keys = Keys::of(keys.iter());
     let ids = sqlx::query_scalar!(
-        "delete from jobs j using unnest($1::uuid[], $2::int[], $3::smallint[]) as f(id, worker, attempt)
-         where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt returning j.id",
+        "delete from jobs j using unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[])
+                                  as f(id, worker, attempt, run_at)
+         where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt and j.run_at = f.run_at returning j.id",
         &keys.ids,
         &keys.workers,
         &keys.attempts,
+        &keys.dues,
     )
     .fetch_all(conn)
     .await?;
@@ -189,33 +231,30 @@ pub async fn delete_running(conn: &mut PgConnection, keys: &[JobKey]) -> Result<
 /// Puts the jobs that are still held back to wait, each until its own time and with its attempts counted anew, inside a
 /// transaction that also records their effect; returns their ids.
 pub async fn reschedule_running(
-    conn: &mut PgConnection,
+    tx: &mut Tx,
     keys: &[(JobKey, DateTime<Utc>)],
+    now: DateTime<Utc>,
 ) -> Result<HashSet<JobId>, sqlx::Error> {
     let times: Vec<DateTime<Utc>> = keys.iter().map(|(_, at)| *at).collect();
     let keys = Keys::of(keys.iter().map(|(key, _)| key));
-    let ids = sqlx::query_scalar!(
-        "update jobs j set state = 0, worker = null, attempt = 0, run_at = f.run_at, last_error = null
-         from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[]) as f(id, worker, attempt, run_at)
-         where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt returning j.id",
+    let rows = sqlx::query!(
+        "update jobs j set state = 0, worker = null, attempt = 0, run_at = f.again_at, last_error = null
+         from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::timestamptz[])
+              as f(id, worker, attempt, run_at, again_at)
+         where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt and j.run_at = f.run_at
+         returning j.id, j.queue, j.run_at",
         &keys.ids,
         &keys.workers,
         &keys.attempts,
+        &keys.dues,
         &times,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut **tx)
     .await?;
-    Ok(ids.into_iter().map(JobId).collect())
-}
-
-/// Gives everything that `worker` still holds back to the others, at once and without counting the attempt.
-pub async fn give_back(conn: &mut PgConnection, worker: i32, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query!(
-        "update jobs set state = 0, worker = null, attempt = greatest(attempt - 1, 0), run_at = $2 where worker = $1 and state = 1",
-        worker,
-        now,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
+    for row in &rows {
+        if let Some(queue) = Queue::by_name(&row.queue) {
+            tx.note(queue, row.run_at, now);
+        }
+    }
+    Ok(rows.into_iter().map(|row| JobId(row.id)).collect())
 }

@@ -30,7 +30,7 @@ pub async fn enqueue_many(tx: &mut Tx, jobs: &[NewJob]) -> Result<(), sqlx::Erro
     .execute(&mut **tx)
     .await?;
     for job in jobs {
-        tx.note(job.queue);
+        tx.note(job.queue, job.run_at, job.created_at);
     }
     Ok(())
 }

@@ -1,11 +1,19 @@
 //! Which processes hold jobs, and what happens when one of them dies.
 //!
 //! A session is a `job_workers` row and, on a direct connection, an advisory lock on its number. When the process or its
-//! machine dies, Postgres frees the lock and the next look of any other process frees the jobs. The lease in the row is
-//! the second net, for a process that hangs or a connection that is half open.
+//! machine dies, Postgres frees the lock, and any other process that sees it free twice frees the jobs. The lease in the
+//! row is the second net, for a process that hangs or a connection that is half open.
+//!
+//! Whoever claims locks the row of its session against removal, so that no job is ever held by a session that is gone.
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgConnection;
+use domain::id::JobId;
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::{job::Queue, store::CHANNEL};
 
 /// The first key of the advisory locks: "INKL" in ASCII, so that they stand out in `pg_locks`.
 const LOCK_CLASS: i32 = 0x494e_4b4c;
@@ -17,6 +25,8 @@ const LEASE: TimeDelta = TimeDelta::seconds(30);
 pub struct Session {
     /// The row's number, as `jobs.worker` shows it.
     pub id: i32,
+    /// The server process of the connection that holds the lock.
+    backend: i32,
 }
 
 impl Session {
@@ -24,31 +34,49 @@ impl Session {
     /// ends with it.
     pub async fn open(conn: &mut PgConnection, name: &str, now: DateTime<Utc>) -> Result<Self, sqlx::Error> {
         // The lock is taken in the statement that makes the row, so that nobody sees the one without the other.
-        let id = sqlx::query_scalar!(
+        sqlx::query_as!(
+            Self,
             r#"with w as (insert into job_workers (name, started_at, lease_until) values ($1, $2, $3) returning id)
-               select id as "id!" from w, lateral (select pg_advisory_lock($4, id)) locked"#,
+               select id as "id!", pg_backend_pid() as "backend!" from w, lateral (select pg_advisory_lock($4, id)) locked"#,
             name,
             now,
             now + LEASE,
             LOCK_CLASS,
         )
         .fetch_one(conn)
-        .await?;
-        Ok(Self { id })
+        .await
     }
 
-    /// Takes an earlier session up again on a new connection; `false` when it was taken over in the meantime.
-    pub async fn resume(self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
-        let resumed = sqlx::query_scalar!(
-            r#"with w as (update job_workers set lease_until = $2 where id = $1 returning id)
-               select pg_try_advisory_lock($3, id) as "locked!" from w"#,
+    /// Takes an earlier session up again on a new connection; `None` when it was taken over in the meantime.
+    pub async fn resume(self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Option<Self>, sqlx::Error> {
+        // Where only our end of the old connection broke, the server still keeps the other, and the lock with it.
+        sqlx::query!(
+            "select pg_terminate_backend(pid) from pg_locks
+             where locktype = 'advisory' and classid::bigint = $1::int and objid::bigint = $2::int and pid = $3
+               and pid <> pg_backend_pid()",
+            LOCK_CLASS,
+            self.id,
+            self.backend,
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let mut tx = conn.begin().await?;
+        // Another process that looks whether the lock is free has it for an instant. The lock outlives the transaction.
+        sqlx::query!("set local lock_timeout = '2s'").execute(&mut *tx).await?;
+        let locked = sqlx::query!("select pg_advisory_lock($1, $2)", LOCK_CLASS, self.id).execute(&mut *tx).await;
+        if let Err(error) = locked {
+            return if is_lock_timeout(&error) { Ok(None) } else { Err(error) };
+        }
+        let resumed = sqlx::query_as!(
+            Self,
+            r#"update job_workers set lease_until = $2 where id = $1 returning id, pg_backend_pid() as "backend!""#,
             self.id,
             now + LEASE,
-            LOCK_CLASS,
         )
-        .fetch_optional(conn)
+        .fetch_optional(&mut *tx)
         .await?;
-        Ok(resumed == Some(true))
+        tx.commit().await?;
+        Ok(resumed)
     }
 
     /// Renews the lease; `false` when the session was taken over.
@@ -59,51 +87,130 @@ impl Session {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Gives back what is held and removes the row; the lock goes with its connection.
-    pub async fn close(self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
-        let given = super::give_back(conn, self.id, now).await?;
-        sqlx::query!("delete from job_workers where id = $1", self.id).execute(conn).await?;
-        Ok(given)
+    /// Removes the session and gives everything that it still holds back to the others, at once and without counting the
+    /// attempt; returns how many jobs that were. The lock goes with its connection.
+    pub async fn close(self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
+        let mut tx = conn.begin().await?;
+        // First, because this waits for a claim that is still under way and leaves the next one nothing to hold by.
+        sqlx::query!("delete from job_workers where id = $1", self.id).execute(&mut *tx).await?;
+        let given = sqlx::query_scalar!(
+            "update jobs set state = 0, worker = null, attempt = greatest(attempt - 1, 0), run_at = $2
+             where worker = $1 and state = 1 returning queue",
+            self.id,
+            now,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        // Part of the transaction, because this process may end before its bell rings.
+        let queues: Vec<String> = given.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        sqlx::query!("select pg_notify($1, q) from unnest($2::text[]) q", CHANNEL, &queues).fetch_all(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(given.len())
+    }
+
+    /// Gives back the jobs of `queue` that the session holds without anybody's knowing: `known` are the others. A claim
+    /// whose answer was lost with its connection leaves such jobs.
+    pub async fn disown(
+        self,
+        conn: &mut PgConnection,
+        queue: Queue,
+        known: &[JobId],
+        now: DateTime<Utc>,
+    ) -> Result<u64, sqlx::Error> {
+        let known: Vec<Uuid> = known.iter().map(|id| id.0).collect();
+        let done = sqlx::query!(
+            "update jobs set state = 0, worker = null, attempt = greatest(attempt - 1, 0), run_at = $4
+             where worker = $1 and state = 1 and queue = $2 and not id = any($3)",
+            self.id,
+            queue.name(),
+            &known,
+            now,
+        )
+        .execute(conn)
+        .await?;
+        Ok(done.rows_affected())
     }
 }
 
-/// What a look at the other sessions found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Reaped {
-    /// Sessions that were dead or silent.
-    pub sessions: i64,
-    /// Jobs that wait again.
-    pub freed: i64,
-    /// Jobs whose last allowed attempt died with its process.
-    pub dead: i64,
-    /// Jobs that living sessions other than the asking one hold.
-    pub held_elsewhere: i64,
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).as_deref() == Some("55P03")
 }
 
-/// Frees the jobs of sessions whose lock is free or whose lease has run out.
-pub async fn reap(conn: &mut PgConnection, mine: Session, now: DateTime<Utc>) -> Result<Reaped, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"with gone as materialized (
-             select id from job_workers
-             where id <> $1 and (lease_until < $2 or pg_try_advisory_xact_lock($3, id))
-             for update skip locked),
-           freed as (
-             update jobs set state = case when attempt >= max_attempts then 3 else 0 end, worker = null, run_at = $2,
-                    last_error = 'the worker process that ran it died or fell silent'
-             from gone where jobs.worker = gone.id and jobs.state = 1
-             returning jobs.state, jobs.queue),
-           removed as (delete from job_workers using gone where job_workers.id = gone.id)
-           select (select count(*) from gone) as "sessions!",
-                  (select count(*) from freed where state = 0) as "freed!",
-                  (select count(*) from freed where state = 3) as "dead!",
-                  (select count(*) from (select 1 from jobs where state = 1 and worker <> $1 limit 1) held) as "held!""#,
+/// What a look at the other sessions shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Others {
+    /// The sessions whose lock is free or whose lease has run out.
+    pub silent: Vec<i32>,
+    /// Whether any of the others holds jobs.
+    pub hold_jobs: bool,
+    /// When Postgres was started: with a restart, every session loses its lock for a moment.
+    pub server_since: DateTime<Utc>,
+}
+
+/// Looks at the other sessions and changes nothing.
+pub async fn others(conn: &mut PgConnection, mine: Session, now: DateTime<Utc>) -> Result<Others, sqlx::Error> {
+    sqlx::query_as!(
+        Others,
+        r#"select array(select id from job_workers
+                        where id <> $1 and (lease_until < $2 or pg_try_advisory_xact_lock($3, id))) as "silent!",
+                  exists(select 1 from jobs where state = 1 and worker <> $1) as "hold_jobs!",
+                  pg_postmaster_start_time() as "server_since!""#,
         mine.id,
         now,
         LOCK_CLASS,
     )
     .fetch_one(conn)
+    .await
+}
+
+/// What became of the jobs of dead sessions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Sessions that were dead or silent.
+    pub sessions: usize,
+    /// Jobs that wait again.
+    pub freed: usize,
+    /// Jobs whose last allowed attempt died with its process.
+    pub dead: usize,
+}
+
+/// Removes those of `silent` that are dead or silent still, and frees their jobs; never `mine`. One look is not enough
+/// to tell, because a process whose connection broke needs a moment to take its session up again.
+pub async fn reap(
+    conn: &mut PgConnection,
+    mine: Session,
+    silent: &[i32],
+    now: DateTime<Utc>,
+) -> Result<Reaped, sqlx::Error> {
+    let mut tx = conn.begin().await?;
+    // A statement of its own: the next one sees what was claimed until this lock was held.
+    let gone = sqlx::query_scalar!(
+        "select id from job_workers
+         where id = any($1) and id <> $2 and (lease_until < $3 or pg_try_advisory_xact_lock($4, id))
+         for update skip locked",
+        silent,
+        mine.id,
+        now,
+        LOCK_CLASS,
+    )
+    .fetch_all(&mut *tx)
     .await?;
-    Ok(Reaped { sessions: row.sessions, freed: row.freed, dead: row.dead, held_elsewhere: row.held })
+    if gone.is_empty() {
+        return Ok(Reaped::default());
+    }
+    let states = sqlx::query_scalar!(
+        "update jobs set state = case when attempt >= max_attempts then 3 else 0 end, worker = null, run_at = $2,
+                last_error = 'the worker process that ran it died or fell silent'
+         where worker = any($1) and state = 1 returning state",
+        &gone,
+        now,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    sqlx::query!("delete from job_workers where id = any($1)", &gone).execute(&mut *tx).await?;
+    tx.commit().await?;
+    let dead = states.iter().filter(|state| **state == 3).count();
+    Ok(Reaped { sessions: gone.len(), freed: states.len() - dead, dead })
 }
 
 /// Vacuums the hot table, unless another process is doing so. Autovacuum looks once a minute; a busy queue leaves a

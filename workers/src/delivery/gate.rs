@@ -16,6 +16,9 @@ use domain::id::EndpointId;
 const DEGRADED_CAP: usize = 4;
 /// The weight of the newest duration in the usual one.
 const WEIGHT: f64 = 0.2;
+/// How far ahead turns are booked; then booking begins anew. A backlog that needs longer knocks more than once, spread
+/// over this time, because the endpoint may have become fast in the meantime.
+const BOOKED_AHEAD: TimeDelta = TimeDelta::seconds(60);
 
 /// The gates of one process.
 #[derive(Debug, Clone)]
@@ -54,7 +57,8 @@ impl Gates {
             return Ok(Place { endpoint, gates: self.clone() });
         }
         let step = TimeDelta::microseconds((gate.usual_s * 1e6 / cap as f64).max(1000.0) as i64);
-        gate.booked_until = gate.booked_until.max(now) + step;
+        let turn = gate.booked_until.max(now) + step;
+        gate.booked_until = if turn > now + BOOKED_AHEAD { now + step } else { turn };
         Err(gate.booked_until)
     }
 }

@@ -9,7 +9,7 @@ pub fn after_attempt(
     plan: &Plan,
     attempt: &Attempt,
     next: Option<DateTime<Utc>>,
-    receiver_asked: bool,
+    put_off: bool,
 ) -> String {
     let (try_number, sends) = (plan.tries + 1, dialect.schedule.sends());
     let answer = match attempt.status {
@@ -29,7 +29,7 @@ pub fn after_attempt(
             dialect.title,
             try_number + 1,
             at.to_rfc3339_opts(SecondsFormat::Secs, true),
-            if receiver_asked { ", as late as the receiver's Retry-After may put it" } else { "" },
+            if put_off { ", put off by the receiver's Retry-After" } else { "" },
         ),
         None => format!(
             "Failed: attempt {} {answer}. It was number {try_number} of {sends}, the last of the {} schedule.",

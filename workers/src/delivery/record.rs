@@ -1,9 +1,10 @@
 //! Recording attempts: one transaction for all that ended together.
 //!
-//! It ends or puts off the jobs, and what follows counts only for jobs that were still this process's; then the attempts,
-//! the deliveries, the health of their endpoints, and the mails and jobs that a change of health asks for.
+//! It locks the endpoints, before anything else and in one order, because whoever deletes one locks it before its
+//! deliveries. It ends or puts off the jobs, and what follows counts only for jobs that were still this process's: the
+//! attempts, the deliveries, the health of their endpoints, and the mails and jobs that a change of health asks for.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -29,7 +30,9 @@ use crate::endpoint::tell_owner;
 pub struct Record {
     /// The run.
     pub job: JobKey,
-    /// The endpoint's dialect.
+    /// The endpoint.
+    pub endpoint_id: EndpointId,
+    /// Its dialect.
     pub dialect: DialectName,
     /// The request, if one was made.
     pub requests: Requests,
@@ -61,11 +64,14 @@ pub async fn record(
     clock: &Clock,
     chance: &Chance,
     public_url: &str,
-    records: Vec<Record>,
-) -> Result<Vec<()>, sqlx::Error> {
+    records: &[Record],
+) -> Result<(), sqlx::Error> {
     let now = clock.now();
     let mut tx = store.begin().await?;
-    let held = end_jobs(&mut tx, &records).await?;
+    let ids: Vec<EndpointId> = records.iter().map(|r| r.endpoint_id).collect();
+    let mut endpoints: BTreeMap<EndpointId, Endpoint> =
+        endpoint::lock_many(&mut tx, &ids).await?.into_iter().map(|e| (e.id, e)).collect();
+    let held = end_jobs(&mut tx, records, now).await?;
     let mine: Vec<&Record> = records.iter().filter(|r| held.contains(&r.job.id)).collect();
     if mine.len() < records.len() {
         tracing::warn!(
@@ -79,14 +85,13 @@ pub async fn record(
         .collect();
     attempt::insert_many(&mut tx, &attempts).await?;
     delivery::change_many(&mut tx, &mine.iter().map(|r| &r.change).collect::<Vec<_>>(), now).await?;
-    let endpoints = update_health(&mut tx, &mine, public_url, now, chance).await?;
+    update_health(&mut tx, &mine, &mut endpoints, public_url, now, chance).await?;
     mail_failures(&mut tx, &mine, &endpoints, public_url, now, chance).await?;
-    tx.commit().await?;
-    Ok(records.iter().map(|_| ()).collect())
+    tx.commit().await
 }
 
 /// Ends the jobs of deliveries that are decided and puts off the others; returns those that were still held.
-async fn end_jobs(tx: &mut Tx, records: &[Record]) -> Result<HashSet<JobId>, sqlx::Error> {
+async fn end_jobs(tx: &mut Tx, records: &[Record], now: DateTime<Utc>) -> Result<HashSet<JobId>, sqlx::Error> {
     let (later, over): (Vec<_>, Vec<_>) =
         records.iter().map(|r| (r.job, r.change.next_attempt_at)).partition(|(_, next)| next.is_some());
     let mut held = HashSet::new();
@@ -97,32 +102,33 @@ async fn end_jobs(tx: &mut Tx, records: &[Record]) -> Result<HashSet<JobId>, sql
     if !later.is_empty() {
         let keys: Vec<(JobKey, DateTime<Utc>)> =
             later.into_iter().filter_map(|(key, next)| next.map(|at| (key, at))).collect();
-        held.extend(queue::reschedule_running(tx, &keys).await?);
+        held.extend(queue::reschedule_running(tx, &keys, now).await?);
     }
     Ok(held)
 }
 
-/// Lets every endpoint's health take its steps, in the order in which the requests ended.
+/// What a request said of its endpoint, and when it ended.
+type Seen<'a> = (DateTime<Utc>, Observation, &'a Attempt);
+
+/// Lets every endpoint's health take its steps, in the order in which the requests ended. One that was deleted meanwhile
+/// has none.
 async fn update_health(
     tx: &mut Tx,
     records: &[&Record],
+    endpoints: &mut BTreeMap<EndpointId, Endpoint>,
     public_url: &str,
     now: DateTime<Utc>,
     chance: &Chance,
-) -> Result<HashMap<EndpointId, Endpoint>, sqlx::Error> {
-    let mut seen: BTreeMap<EndpointId, Vec<(DateTime<Utc>, Observation, &Attempt)>> = BTreeMap::new();
+) -> Result<(), sqlx::Error> {
+    let mut seen: BTreeMap<EndpointId, Vec<Seen<'_>>> = BTreeMap::new();
     for record in records {
         if let Requests::One { attempt, observation: Some((observation, at)) } = &record.requests {
-            seen.entry(attempt.endpoint_id).or_default().push((*at, *observation, attempt));
+            seen.entry(record.endpoint_id).or_default().push((*at, *observation, attempt));
         }
     }
-    if seen.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let mut endpoints = endpoint::lock_many(tx, &seen.keys().copied().collect::<Vec<_>>()).await?;
-    let mut changes = vec![];
-    for endpoint in &mut endpoints {
-        let Some(observations) = seen.get_mut(&endpoint.id) else { continue };
+    let mut changed = vec![];
+    for (id, endpoint) in endpoints.iter_mut() {
+        let Some(observations) = seen.get_mut(id) else { continue };
         observations.sort_by_key(|(at, ..)| *at);
         let ladder = &endpoint.row().ladder;
         for (at, observation, attempt) in observations.iter() {
@@ -131,16 +137,15 @@ async fn update_health(
             endpoint.last_delivery_at = Some(*at);
             endpoint.last_response_status = attempt.status;
             if let Some(transition) = transition {
-                changes.push((endpoint.id, transition));
+                on_transition(tx, endpoint, &transition, public_url, now, chance).await?;
             }
         }
+        changed.push(&*endpoint);
     }
-    for (id, transition) in &changes {
-        let Some(endpoint) = endpoints.iter_mut().find(|e| e.id == *id) else { continue };
-        on_transition(tx, endpoint, transition, public_url, now, chance).await?;
+    if changed.is_empty() {
+        return Ok(());
     }
-    endpoint::store_health(tx, &endpoints).await?;
-    Ok(endpoints.into_iter().map(|e| (e.id, e)).collect())
+    endpoint::store_health(tx, &changed).await
 }
 
 /// Notes why an endpoint's health changed, tells its owner, and plans the look that a dialect without traffic needs.
@@ -173,7 +178,7 @@ pub async fn on_transition(
 async fn mail_failures(
     tx: &mut Tx,
     records: &[&Record],
-    endpoints: &HashMap<EndpointId, Endpoint>,
+    endpoints: &BTreeMap<EndpointId, Endpoint>,
     public_url: &str,
     now: DateTime<Utc>,
     chance: &Chance,
@@ -184,7 +189,7 @@ async fn mail_failures(
         if record.change.state != State::Failed || !Dialect::by_name(record.dialect).mail_on_failed_delivery {
             continue;
         }
-        let Some(endpoint) = endpoints.get(&attempt.endpoint_id) else { continue };
+        let Some(endpoint) = endpoints.get(&record.endpoint_id) else { continue };
         if told.insert((endpoint.org_id, endpoint.id)) {
             crate::endpoint::tell_failed(tx, endpoint, record, attempt, public_url, now, chance).await?;
         }

@@ -5,6 +5,7 @@
 //! place turns an outcome into a row change.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex},
     task::{Context, Poll},
 };
@@ -15,22 +16,38 @@ use apalis_core::{
     task::Task,
     worker::context::WorkerContext,
 };
+use domain::id::JobId;
 use jobs::queue::Claimed;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+/// The jobs that a claimer has handed out and whose outcomes are not stored yet.
+pub type Held = Arc<Mutex<HashSet<JobId>>>;
+
 /// A claimed job and its place among the running ones.
 #[derive(Debug)]
-pub struct Slot(Box<(Claimed, OwnedSemaphorePermit)>);
+pub struct Slot(Box<(Claimed, OwnedSemaphorePermit, Hold)>);
+
+/// That a job is held; to be dropped when its outcome is stored.
+#[derive(Debug)]
+pub struct Hold(JobId, Held);
 
 impl Slot {
-    /// A job with the place that the claimer took for it.
-    pub fn new(job: Claimed, place: OwnedSemaphorePermit) -> Self {
-        Self(Box::new((job, place)))
+    /// A job with the place that the claimer took for it, among those that are `held`.
+    pub fn new(job: Claimed, place: OwnedSemaphorePermit, held: &Held) -> Self {
+        held.lock().expect("no panic under the lock").insert(job.id);
+        let hold = Hold(job.id, held.clone());
+        Self(Box::new((job, place, hold)))
     }
 
-    /// The job, and the place to be dropped when its work is over.
-    pub fn take(self) -> (Claimed, OwnedSemaphorePermit) {
+    /// The job, the place to be dropped when its work is over, and the hold.
+    pub fn take(self) -> (Claimed, OwnedSemaphorePermit, Hold) {
         *self.0
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.1.lock().expect("no panic under the lock").remove(&self.0);
     }
 }
 

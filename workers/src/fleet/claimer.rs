@@ -1,47 +1,69 @@
 //! Takes due jobs for one queue: as many as can start now, and no more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use chrono::{DateTime, Utc};
 use jobs::{
     job::Queue,
-    queue::{self, Lanes},
+    queue::{self, Claimed, Lanes, POLL, Session},
+    store::Ear,
 };
-use sqlx::PgPool;
-use tokio::sync::{Semaphore, mpsc};
+use sqlx::{Executor, PgConnection, PgPool};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{backend::Slot, keeper::Keeper};
+use super::{
+    backend::{Held, Slot},
+    keeper::{Keeper, within},
+};
 use crate::context::Context;
 
 /// The most jobs of one claim: larger ones gain little and keep the first job waiting for the last.
 const BATCH: usize = 256;
-/// The net below LISTEN and the timer.
-const POLL: Duration = Duration::from_secs(10);
 /// How long a queue must be quiet before the next due time is looked up.
 const QUIET: Duration = Duration::from_millis(20);
+/// The wait for a due job that a claim did not get, because somebody else has it locked.
+const LOCKED: Duration = Duration::from_millis(250);
+/// How long a statement may run on the server, as Postgres writes it, and how long its answer may take.
+const STATEMENT: &str = "10s";
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// Starts claiming for `queue` until `stop`; the jobs come out of the receiver, each with its place among `concurrency`.
+/// If the receiver goes away, so that nobody runs the queue's jobs any more, `broken` is cancelled.
 pub fn start(
     context: Context,
     pool: PgPool,
     queue: Queue,
     concurrency: usize,
     keeper: Keeper,
-    stop: CancellationToken,
+    (stop, broken): (CancellationToken, CancellationToken),
 ) -> mpsc::Receiver<Slot> {
     let (out, jobs) = mpsc::channel(concurrency);
+    let closed = out.clone();
     tokio::spawn(async move {
         let claiming = Claimer {
             places: Arc::new(Semaphore::new(concurrency)),
+            held: Arc::new(Mutex::default()),
             lanes: Lanes::new(),
+            ear: context.store.bell().ear(queue),
             context,
             pool,
+            conn: None,
+            doubt: None,
+            claimed_at: None,
             queue,
             keeper,
             out,
         };
         tokio::select! {
             () = stop.cancelled() => {}
+            () = closed.closed() => broken.cancel(),
             () = claiming.run() => {}
         }
     });
@@ -51,38 +73,54 @@ pub fn start(
 struct Claimer {
     context: Context,
     pool: PgPool,
+    /// A connection of its own: one round trip per claim, and none that waits for other work.
+    conn: Option<PgConnection>,
+    /// When the answer to a claim was lost: it may hold jobs that nobody here knows of.
+    doubt: Option<Instant>,
+    claimed_at: Option<DateTime<Utc>>,
     queue: Queue,
     keeper: Keeper,
     places: Arc<Semaphore>,
+    held: Held,
     lanes: Lanes,
+    ear: Ear,
     out: mpsc::Sender<Slot>,
 }
 
 impl Claimer {
     async fn run(mut self) {
         loop {
-            match self.round().await {
-                Ok(true) => {}
+            let outcome = match self.round().await {
+                Ok(true) => continue,
                 Ok(false) => self.wait().await,
-                Err(error) => self.keeper.database_failed(&error).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(()) => {}
+                Err(error) => {
+                    // With the connection goes whatever it may still be waiting for.
+                    self.conn = None;
+                    self.doubt = Some(Instant::now());
+                    self.keeper.database_failed(&error).await;
+                }
             }
         }
     }
 
     /// One claim; `true` when another may find more at once.
     async fn round(&mut self) -> Result<bool, sqlx::Error> {
-        let session = self.keeper.session().await;
         let first = self.places.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let more = self.places.available_permits().min(BATCH - 1);
-        let mut conn = self.pool.acquire().await?;
-        let now = self.context.clock.now();
-        let (claimed, more) = queue::claim(&mut conn, self.queue, &mut self.lanes, session.id, 1 + more, now).await?;
+        let session = self.keeper.session().await;
+        let want = 1 + self.places.available_permits().min(BATCH - 1);
+        let (claimed, more) = within(ANSWER, self.claim(session, want)).await?;
+        self.keeper.database_answers();
         metrics::counter!("inkfleet_claims_total", "queue" => self.queue.name()).increment(1);
         metrics::counter!("inkfleet_claimed_jobs_total", "queue" => self.queue.name()).increment(claimed.len() as u64);
         if claimed.is_empty() {
             return Ok(false);
         }
         self.keeper.note_activity();
+        let now = self.context.clock.now();
         let mut place = Some(first);
         for job in claimed {
             let place = match place.take() {
@@ -91,37 +129,72 @@ impl Claimer {
             };
             metrics::histogram!("inkfleet_job_wait_seconds", "queue" => self.queue.name())
                 .record((now - job.run_at).as_seconds_f64().max(0.0));
-            if self.out.send(Slot::new(job, place)).await.is_err() {
-                // The worker has closed; what is held goes back with the session.
+            if self.out.send(Slot::new(job, place, &self.held)).await.is_err() {
+                // Nobody runs them any more; what is held goes back with the session.
                 return Ok(false);
             }
         }
         Ok(more)
     }
 
-    /// Until something is rung for, a known job comes due, or the poll's time is up.
-    async fn wait(&self) {
-        let bell = self.context.store.bell();
+    async fn claim(&mut self, session: Session, want: usize) -> Result<(Vec<Claimed>, bool), sqlx::Error> {
+        let now = self.context.clock.now();
+        let conn = connected(&mut self.conn, &self.pool).await?;
+        if let Some(since) = self.doubt {
+            let known: Vec<_> = self.held.lock().expect("no panic under the lock").iter().copied().collect();
+            let given = session.disown(conn, self.queue, &known, now).await?;
+            if given > 0 {
+                tracing::warn!(queue = self.queue.name(), given, "gave back jobs whose claim was not answered");
+            }
+            // Until then the lost statement may still be running on the server.
+            if since.elapsed() > ANSWER {
+                self.doubt = None;
+            }
+        }
+        self.claimed_at = Some(now);
+        queue::claim(conn, self.queue, &mut self.lanes, session.id, want, now).await
+    }
+
+    /// Until something is rung for, a waiting job comes due, or the poll's time is up and has shown a due job.
+    async fn wait(&mut self) -> Result<(), sqlx::Error> {
         tokio::select! {
-            () = bell.heard(self.queue) => return self.keeper.note_activity(),
+            () = self.ear.heard() => { self.keeper.note_activity(); return Ok(()) }
             () = tokio::time::sleep(QUIET) => {}
         }
-        let wait = match self.until_next().await {
-            Ok(wait) => wait,
-            Err(error) => return self.keeper.database_failed(&error).await,
-        };
-        tokio::select! {
-            () = bell.heard(self.queue) => self.keeper.note_activity(),
-            () = tokio::time::sleep(wait) => {}
+        loop {
+            let next = within(ANSWER, self.look()).await?;
+            let now = self.context.clock.now();
+            let until = |at: DateTime<Utc>| match self.claimed_at {
+                // Due at the last claim already, and still there.
+                Some(claimed) if at <= claimed && next.again.is_some() => LOCKED,
+                // Never early: Postgres's clock has microseconds, the timer milliseconds.
+                _ if at > now => (at - now).to_std().unwrap_or_default() + Duration::from_millis(1),
+                _ => Duration::ZERO,
+            };
+            let due = next.at.map(until);
+            let look = next.again.unwrap_or(POLL).min(POLL);
+            tokio::select! {
+                () = self.ear.heard() => { self.keeper.note_activity(); return Ok(()) }
+                () = tokio::time::sleep(due.unwrap_or(look).min(look)) => {}
+            }
+            if due.is_some_and(|due| due <= look) {
+                self.keeper.note_activity();
+                return Ok(());
+            }
         }
     }
 
-    async fn until_next(&self) -> Result<Duration, sqlx::Error> {
-        let mut conn = self.pool.acquire().await?;
-        let now = self.context.clock.now();
-        let next = queue::next_due(&mut conn, self.queue, now).await?;
-        let wait = next.map_or(POLL, |at| (at - now).to_std().unwrap_or_default());
-        // Never early: Postgres's clock has microseconds, the timer milliseconds.
-        Ok((wait + Duration::from_millis(1)).min(POLL))
+    async fn look(&mut self) -> Result<queue::Next, sqlx::Error> {
+        let conn = connected(&mut self.conn, &self.pool).await?;
+        queue::next_due(conn, self.queue, &mut self.lanes, self.context.clock.now()).await
     }
+}
+
+async fn connected<'a>(conn: &'a mut Option<PgConnection>, pool: &PgPool) -> Result<&'a mut PgConnection, sqlx::Error> {
+    if conn.is_none() {
+        let mut fresh = pool.acquire().await?.detach();
+        fresh.execute(sqlx::AssertSqlSafe(format!("set statement_timeout = '{STATEMENT}'"))).await?;
+        *conn = Some(fresh);
+    }
+    Ok(conn.as_mut().expect("made above"))
 }

@@ -1,65 +1,92 @@
-//! Keeps the process's session, watches the other sessions, and keeps the table small.
+//! Keeps the process's session, and hears what Postgres has to tell.
 //!
-//! One direct connection holds the session lock. When it breaks, claiming pauses until the session is taken up again or
-//! replaced; running jobs go on, and their outcomes count if nobody took the jobs over in the meantime.
+//! One direct connection holds the session lock and listens, so that its end is noticed at once. Claiming pauses then
+//! until the session is taken up again or replaced; running jobs go on, and their outcomes count if nobody took the jobs
+//! over in the meantime.
 
 use std::{
+    io,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use jobs::{
-    job::Queue,
-    queue::{self, Session},
-    store::CHANNEL,
-};
+use jobs::{job::Queue, queue::Session, store::CHANNEL};
 use sqlx::{
-    ConnectOptions, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgListener},
+    Acquire, ConnectOptions, PgConnection,
+    postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions},
 };
 use tokio::{
     sync::{oneshot, watch},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::Options;
 use crate::context::Context;
 
-const LOOK: Duration = Duration::from_secs(1);
 const RENEW: Duration = Duration::from_secs(10);
-const VACUUM: Duration = Duration::from_secs(5);
-/// After a broken connection the others may have lost theirs too: they get this long to come back.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the session's connection may take to answer; well below the lease.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A handle on the process's session.
 #[derive(Debug, Clone)]
 pub struct Keeper {
-    session: watch::Receiver<Option<Session>>,
+    session: watch::Receiver<Option<Held>>,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+/// A session and since when this process has it without a break.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    session: Session,
+    since: Instant,
+    /// Whether it replaced or took up an earlier one.
+    again: bool,
+}
+
+#[derive(Debug, Default)]
 struct Shared {
     /// Set while Postgres does not answer, so that it is said once.
     away: AtomicBool,
     /// Bumped by every claim that found something and by every ring.
     activity: AtomicU64,
-    close: Mutex<Option<oneshot::Sender<oneshot::Sender<()>>>>,
+}
+
+/// Ends the session. Dropped instead, it ends the connection only, and others find the jobs.
+#[derive(Debug)]
+pub struct Closer(oneshot::Sender<oneshot::Sender<()>>);
+
+impl Closer {
+    /// Gives back what is still held and ends the session; bounded, because Postgres may be away.
+    pub async fn close(self) {
+        let (done, closed) = oneshot::channel();
+        if self.0.send(done).is_ok() {
+            let _ = tokio::time::timeout(ANSWER + Duration::from_secs(1), closed).await;
+        }
+    }
 }
 
 impl Keeper {
     /// The present session; waits while there is none.
     pub async fn session(&self) -> Session {
+        self.held().await.session
+    }
+
+    /// How long the process has had its session; `None` while it has none or has always had the present one.
+    pub fn back_since(&self) -> Option<Duration> {
+        self.session.borrow().filter(|held| held.again).map(|held| held.since.elapsed())
+    }
+
+    async fn held(&self) -> Held {
         let mut session = self.session.clone();
         loop {
-            if let Some(session) = *session.borrow_and_update() {
-                return session;
+            if let Some(held) = *session.borrow_and_update() {
+                return held;
             }
             if session.changed().await.is_err() {
+                // The fleet is closing.
                 std::future::pending::<()>().await;
             }
         }
@@ -70,43 +97,38 @@ impl Keeper {
         self.shared.activity.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A number that grows with activity.
+    pub fn activity(&self) -> u64 {
+        self.shared.activity.load(Ordering::Relaxed)
+    }
+
     /// Says once that Postgres is away, and waits a little.
     pub async fn database_failed(&self, error: &sqlx::Error) {
         if !self.shared.away.swap(true, Ordering::Relaxed) {
             tracing::error!(%error, "Postgres does not answer; the worker goes on when it is back");
         }
         // Half a second, spread so that a fleet does not knock all at once.
-        let spread = Duration::from_millis(std::process::id() as u64 % 250);
+        let spread = Duration::from_millis(u64::from(std::process::id()) % 250);
         tokio::time::sleep(Duration::from_millis(350) + spread).await;
     }
 
-    fn database_answers(&self) {
-        if self.shared.away.swap(false, Ordering::Relaxed) {
+    /// Says once that Postgres is back.
+    pub fn database_answers(&self) {
+        if self.shared.away.load(Ordering::Relaxed) && self.shared.away.swap(false, Ordering::Relaxed) {
             tracing::info!("Postgres answers again");
-        }
-    }
-
-    /// Gives back what is still held and ends the session; bounded, because Postgres may be away.
-    pub async fn close(&self) {
-        let Some(close) = self.shared.close.lock().expect("no panic under the lock").take() else { return };
-        let (done, closed) = oneshot::channel();
-        if close.send(done).is_ok() {
-            let _ = tokio::time::timeout(Duration::from_secs(5), closed).await;
         }
     }
 }
 
-/// Opens the session and keeps it until [`Keeper::close`].
-pub fn start(context: Context, options: &Options) -> Keeper {
+/// Opens the session and keeps it until it is closed.
+pub fn start(context: Context, options: &Options) -> (Keeper, Closer) {
     let (session, watched) = watch::channel(None);
     let (close, mut closing) = oneshot::channel::<oneshot::Sender<()>>();
-    let shared =
-        Arc::new(Shared { away: AtomicBool::new(false), activity: AtomicU64::new(0), close: Mutex::new(Some(close)) });
-    let keeper = Keeper { session: watched, shared };
+    let keeper = Keeper { session: watched, shared: Arc::default() };
     let handle = keeper.clone();
     let (direct, name) = (options.direct.clone(), options.name.clone());
     tokio::spawn(async move {
-        let mut keeping = Keeping { context, direct, name, keeper: handle, session, last: None, first: true };
+        let mut keeping = Keeping { context, direct, name, keeper: handle, session, last: None };
         let done = tokio::select! {
             done = &mut closing => done,
             () = keeping.run() => return,
@@ -116,7 +138,7 @@ pub fn start(context: Context, options: &Options) -> Keeper {
         keeping.end().await;
         let _ = done.send(());
     });
-    keeper
+    (keeper, Closer(close))
 }
 
 struct Keeping {
@@ -124,95 +146,87 @@ struct Keeping {
     direct: PgConnectOptions,
     name: String,
     keeper: Keeper,
-    session: watch::Sender<Option<Session>>,
+    session: watch::Sender<Option<Held>>,
     last: Option<Session>,
-    first: bool,
 }
 
 impl Keeping {
     async fn run(&mut self) {
         loop {
-            let error = match self.keep().await {
-                Ok(()) => continue,
-                Err(error) => error,
-            };
-            self.session.send_replace(None);
-            self.first = false;
-            self.keeper.database_failed(&error).await;
+            let Err(error) = self.keep().await else { continue };
+            let had_it = self.session.send_replace(None).is_some();
+            if had_it {
+                // At once, before anybody takes this process for dead.
+                tracing::warn!(%error, "the worker session's connection broke");
+            } else {
+                self.keeper.database_failed(&error).await;
+            }
         }
     }
 
-    /// Holds one connection and one session until either is lost.
+    /// Holds one connection and one session until either is lost; `Ok` when another process took the session over.
     async fn keep(&mut self) -> Result<(), sqlx::Error> {
-        let mut conn = self.direct.connect().await?;
-        self.context.clock.follow(&mut conn).await?;
-        let session = self.open(&mut conn).await?;
-        self.last = Some(session);
-        self.session.send_replace(Some(session));
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ANSWER)
+            .test_before_acquire(false)
+            .max_lifetime(None)
+            .connect_lazy_with(self.direct.clone());
+        let mut wire = PgListener::connect_with(&pool).await?;
+        wire.eager_reconnect(false);
+        let session = within(ANSWER, self.open(wire.acquire().await?)).await?;
+        let again = self.last.replace(session).is_some();
+        within(ANSWER, wire.listen(CHANNEL)).await?;
+        // Something may have been rung for while nobody listened.
+        self.hear(None);
+        self.session.send_replace(Some(Held { session, since: Instant::now(), again }));
         self.keeper.database_answers();
         tracing::info!(worker.session = session.id, worker.name = self.name, "worker session open");
 
-        let (mut renewed, mut vacuumed, mut looked) = (Instant::now(), Instant::now(), Instant::now());
-        let watch_from = if self.first { Instant::now() } else { Instant::now() + PATIENCE };
-        let (mut seen, mut active, mut busy) = (0, Instant::now(), false);
+        let mut renew = tokio::time::interval_at(Instant::now() + RENEW, RENEW);
         loop {
-            tokio::time::sleep(LOOK).await;
-            let activity = self.keeper.shared.activity.load(Ordering::Relaxed);
-            if activity != seen {
-                (seen, active) = (activity, Instant::now());
-            }
-            if renewed.elapsed() >= RENEW {
-                renewed = Instant::now();
-                self.context.clock.follow(&mut conn).await?;
-                if !session.renew(&mut conn, self.context.clock.now()).await? {
-                    tracing::warn!(
-                        worker.session = session.id,
-                        "another process took this session over; opening a new one"
-                    );
-                    self.session.send_replace(None);
-                    self.last = None;
-                    return Ok(());
+            let notice = tokio::select! {
+                notice = wire.try_recv() => notice?,
+                _ = renew.tick() => {
+                    if !within(ANSWER, self.renew(wire.acquire().await?, session)).await? {
+                        tracing::warn!(worker.session = session.id, "another process took this session over");
+                        self.session.send_replace(None);
+                        self.last = None;
+                        return Ok(());
+                    }
+                    continue;
                 }
-            }
-            // Others are watched closely while anybody works, and now and then otherwise.
-            let near = busy || active.elapsed() < PATIENCE;
-            if Instant::now() >= watch_from && (near || looked.elapsed() >= RENEW) {
-                looked = Instant::now();
-                busy = self.look(&mut conn, session).await?;
-            }
-            if active.elapsed() < VACUUM && vacuumed.elapsed() >= VACUUM {
-                vacuumed = Instant::now();
-                queue::vacuum(&mut conn).await?;
-            }
+            };
+            let Some(notice) = notice else {
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the server closed it").into());
+            };
+            self.hear(Some(&notice));
         }
     }
 
     async fn open(&self, conn: &mut PgConnection) -> Result<Session, sqlx::Error> {
+        self.context.clock.follow(conn).await?;
         let now = self.context.clock.now();
         if let Some(last) = self.last
-            && last.resume(conn, now).await?
+            && let Some(session) = last.resume(conn, now).await?
         {
-            return Ok(last);
+            return Ok(session);
         }
         Session::open(conn, &self.name, now).await
     }
 
-    /// Frees the jobs of dead sessions; `true` while other sessions hold jobs.
-    async fn look(&self, conn: &mut PgConnection, session: Session) -> Result<bool, sqlx::Error> {
-        let reaped = queue::reap(conn, session, self.context.clock.now()).await?;
-        if reaped.sessions > 0 {
-            tracing::warn!(
-                sessions = reaped.sessions,
-                freed = reaped.freed,
-                dead = reaped.dead,
-                "took over the jobs of worker processes that died or fell silent"
-            );
-            metrics::counter!("inkfleet_sessions_reaped_total").increment(reaped.sessions as u64);
-            for queue in Queue::ALL {
-                self.context.store.bell().ring(queue);
-            }
+    async fn renew(&self, conn: &mut PgConnection, session: Session) -> Result<bool, sqlx::Error> {
+        self.context.clock.follow(conn).await?;
+        session.renew(conn, self.context.clock.now()).await
+    }
+
+    /// Passes a notification on within the process; without one, rings for everything.
+    fn hear(&self, notice: Option<&PgNotification>) {
+        let bell = self.context.store.bell();
+        match notice {
+            Some(notice) => Queue::by_name(notice.payload()).into_iter().for_each(|queue| bell.hear(queue)),
+            None => Queue::ALL.into_iter().for_each(|queue| bell.hear(queue)),
         }
-        Ok(reaped.held_elsewhere > 0)
     }
 
     async fn end(&mut self) {
@@ -222,41 +236,20 @@ impl Keeping {
             let mut conn = self.direct.connect().await?;
             session.close(&mut conn, self.context.clock.now()).await
         };
-        match tokio::time::timeout(Duration::from_secs(4), closing).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(given)) => {
-                tracing::info!(given, "unfinished jobs given back");
-                for queue in Queue::ALL {
-                    self.context.store.bell().ring(queue);
-                }
-            }
-            Ok(Err(error)) => tracing::warn!(%error, "could not give jobs back; they run again when the lease ends"),
-            Err(_) => tracing::warn!("could not give jobs back in time; they run again when the lease ends"),
+        match within(ANSWER, closing).await {
+            Ok(0) => {}
+            Ok(given) => tracing::info!(given, "unfinished jobs given back"),
+            Err(error) => tracing::warn!(%error, "could not give jobs back; others find them"),
         }
     }
 }
 
-/// Hears Postgres's notifications and passes them on within the process.
-pub async fn listen(context: Context, pool: PgPool, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let heard: Result<(), sqlx::Error> = async {
-            let mut listener = PgListener::connect_with(&pool).await?;
-            listener.listen(CHANNEL).await?;
-            loop {
-                // `None`: the connection broke, and something may have been missed.
-                match listener.try_recv().await? {
-                    Some(notice) => {
-                        if let Some(queue) = Queue::by_name(notice.payload()) {
-                            context.store.bell().hear(queue);
-                        }
-                    }
-                    None => Queue::ALL.into_iter().for_each(|queue| context.store.bell().hear(queue)),
-                }
-            }
-        }
-        .await;
-        if heard.is_err() {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    }
+/// Gives up waiting for an answer after `limit`: a half-open connection would keep silent for a quarter of an hour.
+pub async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(limit, answer)
+        .await
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into()))
 }

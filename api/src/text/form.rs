@@ -1,0 +1,159 @@
+//! The forms. What a dialect's row knows (ids, types, secrets) is read from it.
+
+use domain::{
+    dialect::{Choice, DIALECTS, Dialect, DialectName},
+    id::{DeliveryId as Delivery, EventId as Event, OrgId as Org, ReplayId as Replay},
+};
+use poem_openapi::registry::MetaSchema;
+use serde_json::Value;
+
+use super::Form;
+
+/// The 26 characters of an id (see `domain::id`).
+const ULID: &str = "[0-7][0-9A-HJKMNP-TV-Z]{25}";
+/// An id's 26 characters, for examples.
+const EXAMPLE: &str = "01KJQ6PSG0EC78V5NZFZCHSTM3";
+
+macro_rules! forms {
+    ($($(#[$doc:meta])* $name:ident $(= $component:literal)?: $schema:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, PartialEq, Eq, Hash)]
+        pub struct $name;
+        impl Form for $name {
+            $(const NAME: Option<&'static str> = Some($component);)?
+            fn schema() -> MetaSchema {
+                $schema
+            }
+        }
+    )*};
+}
+
+forms! {
+    /// An organisation's id.
+    OrgId: id(&[Org::PREFIX]);
+    /// An event's id.
+    EventId: id(&[Event::PREFIX]);
+    /// A delivery's id.
+    DeliveryId: id(&[Delivery::PREFIX]);
+    /// A replay's id.
+    ReplayId: id(&[Replay::PREFIX]);
+    /// The id of an endpoint of any dialect.
+    EndpointId: id(&endpoint_prefixes());
+    /// The id of an iloveQR webhook.
+    IloveqrWebhookId: id(&[Dialect::by_name(DialectName::Iloveqr).endpoint_prefix]);
+    /// The id of an InkLink endpoint.
+    InklinkEndpointId: id(&[Dialect::by_name(DialectName::Inklink).endpoint_prefix]);
+    /// The id of an Inkr endpoint.
+    InkrEndpointId: id(&[Dialect::by_name(DialectName::Inkr).endpoint_prefix]);
+    /// The id of a QR Code Agency subscription: a number.
+    QrstudioWebhookId: MetaSchema {
+        minimum: Some(1.0),
+        example: Some(1.into()),
+        ..MetaSchema::new_with_format("integer", "int64")
+    };
+
+    /// An event type of any dialect.
+    AnyEventType = "EventTypeName": {
+        let mut types: Vec<&str> = DIALECTS.iter().flat_map(|dialect| dialect.catalogue).copied().collect();
+        types.sort_unstable();
+        types.dedup();
+        words("An event type of any dialect's catalogue.", &types)
+    };
+    /// An iloveQR event type.
+    IloveqrEventType = "IloveqrEventType": catalogue("An iloveQR event type.", DialectName::Iloveqr);
+    /// An InkLink event type.
+    InklinkEventType = "InklinkEventType": catalogue("An InkLink event type.", DialectName::Inklink);
+    /// An Inkr event type.
+    InkrEventType = "InkrEventType": catalogue("An Inkr event type.", DialectName::Inkr);
+    /// A QR Code Agency event type.
+    QrstudioEventType = "QrstudioEventType": catalogue("A QR Code Agency event type.", DialectName::Qrstudio);
+
+    /// Where a webhook may go, by the WHATWG URL Standard, which takes international names where RFC 3986 (`uri`) does not: https, unless the operator allows http for development.
+    Target: MetaSchema {
+        pattern: Some(r"^https://[^\s\\#]+$".into()),
+        max_length: Some(2000),
+        example: Some("https://hooks.example.com/webhooks".into()),
+        ..MetaSchema::new_with_format("string", "url")
+    };
+    /// A URL of ours, or one that was accepted before.
+    Url: MetaSchema::new_with_format("string", "url");
+    /// A secret of the caller's own, for any dialect that takes one.
+    OwnSecret: MetaSchema {
+        min_length: DIALECTS.iter().map(|row| &row.secret).filter(|s| s.choice != Choice::Generated).map(|s| s.least).min(),
+        ..secret(DialectName::Inkode)
+    };
+    /// A secret of the caller's own for iloveQR.
+    IloveqrSecret: secret(DialectName::Iloveqr);
+    /// A name of 200 characters.
+    Name: name(200);
+    /// A name of 120 characters.
+    ShortName: name(120);
+    /// A caller's own id of an event.
+    ClientId: MetaSchema { min_length: Some(1), ..name(255) };
+}
+
+/// An `Idempotency-Key`: 1 to 255 visible ASCII characters.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey;
+
+impl Form for IdempotencyKey {
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            min_length: Some(1),
+            max_length: Some(255),
+            pattern: Some("^[!-~]+$".into()),
+            ..MetaSchema::new("string")
+        }
+    }
+
+    fn broken(text: &str) -> Option<String> {
+        let fits = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        (!fits).then(|| "must be 1 to 255 visible ASCII characters".into())
+    }
+}
+
+fn id(prefixes: &[&str]) -> MetaSchema {
+    let before = match prefixes {
+        [only] => (*only).to_owned(),
+        several => format!("({})", several.join("|")),
+    };
+    MetaSchema {
+        pattern: Some(format!("^{before}{ULID}$")),
+        example: Some(format!("{}{EXAMPLE}", prefixes[0]).into()),
+        ..MetaSchema::new("string")
+    }
+}
+
+fn endpoint_prefixes() -> Vec<&'static str> {
+    let mut prefixes: Vec<&str> = vec![];
+    for dialect in &DIALECTS {
+        if !prefixes.contains(&dialect.endpoint_prefix) {
+            prefixes.push(dialect.endpoint_prefix);
+        }
+    }
+    prefixes
+}
+
+fn words(description: &'static str, words: &[&str]) -> MetaSchema {
+    let enum_items = words.iter().map(|&word| Value::from(word)).collect();
+    MetaSchema { description: Some(description), enum_items, ..MetaSchema::new("string") }
+}
+
+fn catalogue(description: &'static str, dialect: DialectName) -> MetaSchema {
+    words(description, Dialect::by_name(dialect).catalogue)
+}
+
+fn secret(dialect: DialectName) -> MetaSchema {
+    let policy = &Dialect::by_name(dialect).secret;
+    MetaSchema {
+        min_length: Some(policy.least),
+        max_length: Some(policy.most),
+        pattern: Some("^[ -~]*$".into()),
+        ..MetaSchema::new("string")
+    }
+}
+
+/// Postgres keeps every character in a text but U+0000.
+fn name(most: usize) -> MetaSchema {
+    MetaSchema { max_length: Some(most), pattern: Some(r"^[^\u0000]*$".into()), ..MetaSchema::new("string") }
+}

@@ -1,0 +1,169 @@
+//! Housekeeping: days are made ahead of time and dropped when they are old, and what is kept for a time only is forgotten.
+
+use std::collections::BTreeSet;
+
+use chrono::Duration;
+use jobs::schedule::ENTRIES;
+use serde_json::json;
+
+use crate::support::{Receiver, TestApp, receiver::Reply, webhook::text};
+
+/// Announces every entry's present slot as each worker process does, and runs what is due.
+async fn hour(app: &TestApp) {
+    for entry in &ENTRIES {
+        let mut tx = app.store.begin().await.unwrap();
+        entry.announce(&mut tx, app.clock.now(), &app.chance).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    app.drain().await;
+}
+
+/// The days for which a table has partitions, as `YYYYMMDD`.
+async fn days(app: &TestApp, table: &str) -> BTreeSet<String> {
+    let names: Vec<String> =
+        sqlx::query_scalar("select inhrelid::regclass::text from pg_inherits where inhparent = $1::regclass")
+            .bind(table)
+            .fetch_all(app.store.pool())
+            .await
+            .unwrap();
+    names.into_iter().map(|name| name.rsplit('_').next().unwrap().to_owned()).collect()
+}
+
+async fn count(app: &TestApp, table: &'static str) -> i64 {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}")))
+        .fetch_one(app.store.pool())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_week_of_days_lies_ahead_and_what_is_older_than_thirty_days_goes() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let receiver = Receiver::start(Reply::ok());
+    let endpoint = app.endpoint(&org, "inkode", &receiver.url(), &[]).await;
+    app.publish(&org, "qr.created", json!({})).await;
+    app.drain().await;
+    let id = app.only_delivery(&org, &endpoint).await;
+    let (first, last) = ("20260301", "20260309");
+    for table in ["events", "deliveries", "attempts"] {
+        let days = days(&app, table).await;
+        assert_eq!((days.len(), days.first().unwrap().as_str(), days.last().unwrap().as_str()), (9, first, last));
+    }
+
+    // A month of which every day is kept; each day's first hour makes the day a week later.
+    for _ in 0..30 {
+        app.clock.advance(Duration::days(1));
+        hour(&app).await;
+    }
+    for table in ["events", "deliveries", "attempts"] {
+        let days = days(&app, table).await;
+        assert_eq!(
+            (days.first().unwrap().as_str(), days.last().unwrap().as_str()),
+            ("20260302", "20260408"),
+            "{table}"
+        );
+        assert_eq!(days.len(), 38, "{table}");
+    }
+    assert_eq!(app.delivery(&org, &id).await["attempts"][0]["responseStatus"], 200);
+    app.publish(&org, "qr.created", json!({})).await;
+    app.drain().await;
+
+    // On the next day the first one goes, with all that was in it, and nothing else.
+    app.clock.advance(Duration::days(1));
+    hour(&app).await;
+    for table in ["events", "deliveries", "attempts"] {
+        assert_eq!(days(&app, table).await.first().unwrap(), "20260303", "{table}");
+        assert_eq!(count(&app, table).await, 1, "{table}");
+    }
+    assert_eq!(app.owner(&org, "GET", &format!("/api/webhooks/deliveries/{id}"), None).await.status, 404);
+    assert_eq!(app.states(&org, &endpoint).await, ["delivered"]);
+}
+
+#[tokio::test]
+async fn a_delivery_whose_day_is_dropped_while_it_waits_is_no_more_sent() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let receiver = Receiver::start(Reply::ok());
+    app.endpoint(&org, "inkode", &receiver.url(), &[]).await;
+    app.publish(&org, "qr.created", json!({})).await;
+    // No worker runs deliveries for a month, only the housekeeping is done.
+    app.clock.advance(Duration::days(40));
+    let mut conn = app.store.pool().acquire().await.unwrap();
+    let before = (app.clock.now() - Duration::days(30)).date_naive();
+    let dropped = domain::partition::drop_before(&mut conn, before).await.unwrap();
+    assert_eq!(dropped.len(), 27);
+    app.drain().await;
+    assert!(receiver.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_long_transaction_stands_in_the_way_of_housekeeping_and_of_nobody_else() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let mut reader = app.store.pool().begin().await.unwrap();
+    let _: i64 = sqlx::query_scalar("select count(*) from events").fetch_one(&mut *reader).await.unwrap();
+    app.clock.advance(Duration::days(3));
+    hour(&app).await;
+    assert_eq!(days(&app, "events").await.last().unwrap(), "20260309", "not made yet");
+    app.publish(&org, "qr.created", json!({})).await;
+    reader.rollback().await.unwrap();
+    app.clock.advance(Duration::hours(1));
+    hour(&app).await;
+    assert_eq!(days(&app, "events").await.last().unwrap(), "20260312");
+}
+
+#[tokio::test]
+async fn idempotency_keys_are_forgotten_after_a_day_and_clients_own_ids_after_thirty() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let auth = format!("Bearer {}", org.session(&app));
+    let body = json!({"url": "http://127.0.0.1:9/hook"}).to_string();
+    let headers = [("authorization", auth.as_str()), ("idempotency-key", "once")];
+    let create = || app.send("POST", "/api/webhooks/endpoints", &headers, Some(body.clone()));
+    let first = create().await.expect(201);
+    let key = format!("x-api-key: {}", org.key("ink_"));
+    let event = json!({"type": "member.left", "data": {}, "id": "mine"});
+    let publish = || app.post("/api/v1/events", &key, event.clone());
+    let told = publish().await.expect(202);
+
+    app.clock.advance(Duration::hours(23));
+    hour(&app).await;
+    assert_eq!(create().await.expect(201)["id"], first["id"]);
+    app.clock.advance(Duration::hours(2));
+    hour(&app).await;
+    assert_eq!(count(&app, "idempotency_keys").await, 0);
+    assert_ne!(create().await.expect(201)["id"], first["id"]);
+
+    for _ in 0..28 {
+        app.clock.advance(Duration::days(1));
+        hour(&app).await;
+    }
+    assert_eq!(text(&publish().await.expect(200)["id"]), text(&told["id"]));
+    app.clock.advance(Duration::days(1));
+    hour(&app).await;
+    assert_eq!(count(&app, "event_client_ids").await, 0);
+    assert_ne!(publish().await.expect(202)["id"], told["id"]);
+}
+
+#[tokio::test]
+async fn a_slot_that_many_processes_announce_is_kept_once_and_forgotten_in_time() {
+    let app = TestApp::start().await;
+    for _ in 0..3 {
+        hour(&app).await;
+    }
+    let kept: i64 = sqlx::query_scalar("select count(*) from job_history where kind = 'house.keep'")
+        .fetch_one(app.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(kept, 1);
+    let occasions = count(&app, "job_occasions").await;
+    assert_eq!(occasions, ENTRIES.len() as i64);
+    for days in [4, 32] {
+        app.clock.advance(Duration::days(days));
+        hour(&app).await;
+    }
+    // The history of four days ago is gone; so are the occasions of 36 days ago.
+    assert_eq!(count(&app, "job_history").await, 2 - 1 + 1);
+    assert_eq!(count(&app, "job_occasions").await, 2 * ENTRIES.len() as i64);
+}
