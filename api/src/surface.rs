@@ -1,19 +1,22 @@
 //! The error shapes: one row per surface, chosen by the request's path, so that whatever goes wrong (an unknown route, a
 //! wrong method, a broken body) is told in the words of the surface that was asked.
 
+mod body;
+
 use poem::{
     Response,
     error::{MethodNotAllowedError, NotFoundError, ParsePathError as UnreadablePathError},
     http::{StatusCode, header},
 };
 use poem_openapi::{
-    ApiResponse, Enum, Object,
+    ApiResponse,
     error::{ContentTypeError, ParseParamError, ParsePathError},
     registry::{MetaMediaType, MetaResponse, MetaResponses, Registry},
-    types::{Example, ToJSON, Type},
+    types::{ToJSON, Type},
 };
 use serde_json::{Value, json};
 
+pub use self::body::{DetailError, ErrorBody, ErrorCode, ErrorEnvelope, Problem, ProblemField};
 use crate::failure::{Failure, FieldError};
 
 /// One surface's way to tell failures.
@@ -147,142 +150,6 @@ fn qrstudio(failure: &Failure, _: StatusCode, _: &str) -> Value {
         body.entry(field).or_insert_with(|| Value::from(error.message.clone()));
     }
     Value::Object(body)
-}
-
-/// An error of our own surfaces (RFC 9457).
-#[derive(Debug, Object)]
-#[oai(example, rename_all = "camelCase", skip_serializing_if_is_none)]
-pub struct Problem {
-    /// `about:blank`: the code says it all.
-    r#type: String,
-    /// The status in words.
-    title: String,
-    /// The HTTP status.
-    #[oai(validator(minimum(value = "400"), maximum(value = "599")))]
-    status: u16,
-    /// A stable word for programs.
-    #[oai(validator(pattern = "^[a-z_]+$"))]
-    code: String,
-    /// What is wrong, in a sentence.
-    detail: String,
-    /// The same as the `x-request-id` header.
-    request_id: String,
-    /// The fields that break rules.
-    errors: Option<Vec<ProblemField>>,
-}
-
-/// A field that breaks a rule.
-#[derive(Debug, Object)]
-pub struct ProblemField {
-    /// The field's path; empty for the body as a whole.
-    field: String,
-    /// The rule.
-    message: String,
-}
-
-/// InkLink's and iloveQR's errors.
-#[derive(Debug, Object)]
-#[oai(example)]
-pub struct ErrorEnvelope {
-    /// The error.
-    error: ErrorBody,
-}
-
-/// A stable word for programs.
-#[derive(Debug, Clone, Copy, Enum)]
-#[oai(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum ErrorCode {
-    /// No valid proof of identity.
-    Unauthorized,
-    /// The caller may not do this; iloveQR only.
-    Forbidden,
-    /// There is no such thing.
-    NotFound,
-    /// The request conflicts with an earlier one; iloveQR only.
-    Conflict,
-    /// The request breaks a rule.
-    ValidationError,
-    /// Too many requests.
-    RateLimitExceeded,
-    /// Something went wrong on our side.
-    InternalError,
-}
-
-/// What went wrong.
-#[derive(Debug, Object)]
-#[oai(rename_all = "camelCase")]
-pub struct ErrorBody {
-    /// A stable word for programs.
-    code: ErrorCode,
-    /// What is wrong, in a sentence.
-    message: String,
-    /// The fields that break rules.
-    details: Vec<ProblemField>,
-    /// The same as the `x-request-id` header.
-    request_id: String,
-}
-
-/// QR Code Agency's errors: `detail`, or one member per field that breaks a rule.
-#[derive(Debug, Default, Object)]
-#[oai(example, skip_serializing_if_is_none)]
-pub struct DetailError {
-    /// What is wrong, in a sentence.
-    detail: Option<String>,
-    /// What is wrong with the URL.
-    url: Option<String>,
-    /// What is wrong with the event types.
-    events: Option<String>,
-    /// What is wrong with the description.
-    description: Option<String>,
-    /// What is wrong with the status.
-    status: Option<String>,
-    /// What is wrong with the number of the page.
-    page: Option<String>,
-    /// What is wrong with the size of the page.
-    page_size: Option<String>,
-    /// What is wrong with the header of that name.
-    #[oai(rename = "Idempotency-Key")]
-    idempotency_key: Option<String>,
-}
-
-const REQUEST_ID_EXAMPLE: &str = "req_Yc4nQ0TDXzJ2b7mWvK9u";
-
-impl ProblemField {
-    fn example() -> Self {
-        Self { field: "url".into(), message: "must be an https:// URL".into() }
-    }
-}
-
-impl Example for Problem {
-    fn example() -> Self {
-        Self {
-            r#type: "about:blank".into(),
-            title: "Bad Request".into(),
-            status: 400,
-            code: "validation_failed".into(),
-            detail: "url must be an https:// URL".into(),
-            request_id: REQUEST_ID_EXAMPLE.into(),
-            errors: Some(vec![ProblemField::example()]),
-        }
-    }
-}
-
-impl Example for ErrorEnvelope {
-    fn example() -> Self {
-        let error = ErrorBody {
-            code: ErrorCode::ValidationError,
-            message: "url must be an https:// URL".into(),
-            details: vec![ProblemField::example()],
-            request_id: REQUEST_ID_EXAMPLE.into(),
-        };
-        Self { error }
-    }
-}
-
-impl Example for DetailError {
-    fn example() -> Self {
-        Self { url: Some("must be an https:// URL".into()), ..Self::default() }
-    }
 }
 
 /// The failures of a surface's routes, for the OpenAPI file; at run time a [`Failure`] that the server renders.

@@ -72,9 +72,10 @@ pub struct Tx {
 impl Tx {
     /// Commits, then wakes the workers of the queues that got jobs.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
-        self.tx.commit().await?;
+        let committed = self.tx.commit().await;
+        // Also after an error: it may be only the answer that was lost.
         self.bell.ring_mask(self.queues);
-        Ok(())
+        committed
     }
 
     /// Something of `queue` is due at `at`. What is further away than two polls needs no ring: every worker looks before.

@@ -41,12 +41,15 @@ async fn everything_runs_to_its_end_once_at_a_time_and_no_later_than_a_sweep() {
     }
 }
 
+/// A job's number and when it is due.
+type Due = (i32, DateTime<Utc>);
+
 async fn live(seed: u64) {
     let app = TestApp::start().await;
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut ledger = Ledger::default();
-    let mut late: Vec<(Tx, Vec<(i32, DateTime<Utc>)>)> = vec![];
-    let mut workers = vec![Worker::start(&app).await, Worker::start(&app).await];
+    let mut late: Vec<(Tx, Vec<Due>)> = vec![];
+    let mut workers = [Worker::start(&app).await, Worker::start(&app).await];
     let mut running: Vec<(usize, Claimed)> = vec![];
     let mut next = 0;
     for step in 0..400 {

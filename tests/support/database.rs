@@ -76,17 +76,17 @@ impl Database {
         Self { url: CLUSTER.url_of(&name), name }
     }
 
-    /// Removes it; called from a plain thread, because a story's runtime may be gone.
+    /// Has it removed, on a thread of its own, because a story's runtime may be gone. Nobody waits for that: Postgres waits
+    /// for connections that are just being opened, and the story's runtime would not open them while its thread waits.
     pub fn remove(&self) {
         let (name, admin) = (self.name.clone(), CLUSTER.url());
-        let _ = std::thread::spawn(move || {
+        std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 if let Ok(mut conn) = PgConnection::connect(&admin).await {
                     let _ = conn.execute(AssertSqlSafe(format!("drop database if exists {name} with (force)"))).await;
                 }
             });
-        })
-        .join();
+        });
     }
 }

@@ -6,7 +6,9 @@
 
 mod backend;
 mod claimer;
+mod completer;
 mod keeper;
+mod line;
 mod scheduler;
 mod watcher;
 
@@ -15,9 +17,8 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use apalis::prelude::{Monitor, WorkerBuilder};
 use jobs::{
-    batch::Batcher,
     job::Queue,
-    queue::{self, Completed, Ended, Lanes, Session},
+    queue::{self, Ended, Lanes, Session},
 };
 use sqlx::{PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
 use tokio::task::JoinSet;
@@ -58,7 +59,7 @@ pub async fn run_with(
 ) -> anyhow::Result<()> {
     let registry = Arc::new(registry);
     let pool = pinned_pool(options.direct.clone(), options.queues.len());
-    let completer = completer(context.clone(), pool.clone());
+    let completer = completer::start(context.clone(), pool.clone());
     let (keeper, closer) = keeper::start(context.clone(), &options);
     let mut beside = JoinSet::new();
     beside.spawn(watcher::watch(context.clone(), pool.clone(), keeper.clone()));
@@ -163,40 +164,4 @@ pub fn pinned_pool(direct: PgConnectOptions, queues: usize) -> PgPool {
         .test_before_acquire(false)
         .acquire_timeout(Duration::from_secs(5))
         .connect_lazy_with(pinned)
-}
-
-/// Writes outcomes in batches; tries again until Postgres takes them, because the work is done.
-fn completer(context: Context, pool: PgPool) -> Batcher<Ended, ()> {
-    Batcher::start(1000, Duration::ZERO, move |ended: Vec<Ended>| {
-        let (context, pool) = (context.clone(), pool.clone());
-        async move {
-            let mut wait = Duration::from_millis(100);
-            loop {
-                match complete_once(&pool, &ended, &context).await {
-                    Ok(completed) => {
-                        if completed.held < ended.len() {
-                            tracing::warn!(
-                                lost = ended.len() - completed.held,
-                                "outcomes dropped: another process took the jobs over"
-                            );
-                        }
-                        for queue in completed.soon {
-                            context.store.bell().ring(queue);
-                        }
-                        return Ok::<_, sqlx::Error>(vec![(); ended.len()]);
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, waiting = ended.len(), "outcomes wait for Postgres");
-                        tokio::time::sleep(wait).await;
-                        wait = (wait * 2).min(Duration::from_secs(2));
-                    }
-                }
-            }
-        }
-    })
-}
-
-async fn complete_once(pool: &PgPool, ended: &[Ended], context: &Context) -> Result<Completed, sqlx::Error> {
-    let mut conn = pool.acquire().await?;
-    queue::complete(&mut conn, ended, context.clock.now()).await
 }

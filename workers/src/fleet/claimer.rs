@@ -11,7 +11,7 @@ use jobs::{
     queue::{self, Claimed, Lanes, POLL, Session},
     store::Ear,
 };
-use sqlx::{Executor, PgConnection, PgPool};
+use sqlx::PgPool;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::Instant,
@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     backend::{Held, Slot},
-    keeper::{Keeper, within},
+    keeper::Keeper,
+    line::{ANSWER, Line, within},
 };
 use crate::context::Context;
 
@@ -30,10 +31,6 @@ const BATCH: usize = 256;
 const QUIET: Duration = Duration::from_millis(20);
 /// The wait for a due job that a claim did not get, because somebody else has it locked.
 const LOCKED: Duration = Duration::from_millis(250);
-/// How long a statement may run on the server, as Postgres writes it, and how long its answer may take.
-const STATEMENT: &str = "10s";
-const ANSWER: Duration = Duration::from_secs(15);
-
 /// Starts claiming for `queue` until `stop`; the jobs come out of the receiver, each with its place among `concurrency`.
 /// If the receiver goes away, so that nobody runs the queue's jobs any more, `broken` is cancelled.
 pub fn start(
@@ -53,8 +50,7 @@ pub fn start(
             lanes: Lanes::new(),
             ear: context.store.bell().ear(queue),
             context,
-            pool,
-            conn: None,
+            line: Line::new(pool),
             doubt: None,
             claimed_at: None,
             queue,
@@ -72,9 +68,7 @@ pub fn start(
 
 struct Claimer {
     context: Context,
-    pool: PgPool,
-    /// A connection of its own: one round trip per claim, and none that waits for other work.
-    conn: Option<PgConnection>,
+    line: Line,
     /// When the answer to a claim was lost: it may hold jobs that nobody here knows of.
     doubt: Option<Instant>,
     claimed_at: Option<DateTime<Utc>>,
@@ -98,8 +92,7 @@ impl Claimer {
             match outcome {
                 Ok(()) => {}
                 Err(error) => {
-                    // With the connection goes whatever it may still be waiting for.
-                    self.conn = None;
+                    self.line.cut();
                     self.doubt = Some(Instant::now());
                     self.keeper.database_failed(&error).await;
                 }
@@ -139,7 +132,7 @@ impl Claimer {
 
     async fn claim(&mut self, session: Session, want: usize) -> Result<(Vec<Claimed>, bool), sqlx::Error> {
         let now = self.context.clock.now();
-        let conn = connected(&mut self.conn, &self.pool).await?;
+        let conn = self.line.open().await?;
         if let Some(since) = self.doubt {
             let known: Vec<_> = self.held.lock().expect("no panic under the lock").iter().copied().collect();
             let given = session.disown(conn, self.queue, &known, now).await?;
@@ -185,16 +178,7 @@ impl Claimer {
     }
 
     async fn look(&mut self) -> Result<queue::Next, sqlx::Error> {
-        let conn = connected(&mut self.conn, &self.pool).await?;
+        let conn = self.line.open().await?;
         queue::next_due(conn, self.queue, &mut self.lanes, self.context.clock.now()).await
     }
-}
-
-async fn connected<'a>(conn: &'a mut Option<PgConnection>, pool: &PgPool) -> Result<&'a mut PgConnection, sqlx::Error> {
-    if conn.is_none() {
-        let mut fresh = pool.acquire().await?.detach();
-        fresh.execute(sqlx::AssertSqlSafe(format!("set statement_timeout = '{STATEMENT}'"))).await?;
-        *conn = Some(fresh);
-    }
-    Ok(conn.as_mut().expect("made above"))
 }

@@ -23,7 +23,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::Options;
+use super::{Options, line::within};
 use crate::context::Context;
 
 const RENEW: Duration = Duration::from_secs(10);
@@ -74,9 +74,13 @@ impl Keeper {
         self.held().await.session
     }
 
-    /// How long the process has had its session; `None` while it has none or has always had the present one.
-    pub fn back_since(&self) -> Option<Duration> {
-        self.session.borrow().filter(|held| held.again).map(|held| held.since.elapsed())
+    /// How long the process has had its session without a break; nothing while it has none, for ever if it never had one.
+    pub fn steady_for(&self) -> Duration {
+        match *self.session.borrow() {
+            None => Duration::ZERO,
+            Some(held) if held.again => held.since.elapsed(),
+            Some(_) => Duration::MAX,
+        }
     }
 
     async fn held(&self) -> Held {
@@ -242,14 +246,4 @@ impl Keeping {
             Err(error) => tracing::warn!(%error, "could not give jobs back; others find them"),
         }
     }
-}
-
-/// Gives up waiting for an answer after `limit`: a half-open connection would keep silent for a quarter of an hour.
-pub async fn within<T>(
-    limit: Duration,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(limit, answer)
-        .await
-        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into()))
 }

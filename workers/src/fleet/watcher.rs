@@ -1,6 +1,6 @@
 //! Watches the other sessions, frees the jobs of those that died, and keeps the table small.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use jobs::{
     job::Queue,
@@ -9,22 +9,25 @@ use jobs::{
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
 use tokio::time::Instant;
 
-use super::keeper::{Keeper, within};
+use super::{
+    keeper::Keeper,
+    line::{ANSWER, Line, within},
+};
 use crate::context::Context;
 
-/// A session that looks dead twice in a row is: one whose connection broke has this long to take it up again.
-const LOOK: Duration = Duration::from_millis(600);
+const LOOK: Duration = Duration::from_millis(400);
+/// A session that looks dead for so long is: one whose connection broke has the time to take it up again.
+const DEAD_AFTER: Duration = Duration::from_millis(1200);
 /// The time from look to look while nobody works.
 const LOOK_IDLE: Duration = Duration::from_secs(10);
 /// After a break, and after a restart of Postgres, the others may have lost their connections too: they get this long to
 /// come back.
 const PATIENCE: Duration = Duration::from_secs(5);
 const VACUUM: Duration = Duration::from_secs(5);
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// Watches until it is aborted.
 pub async fn watch(context: Context, pool: PgPool, keeper: Keeper) {
-    let mut watcher = Watcher { context, pool, keeper, silent: vec![] };
+    let mut watcher = Watcher { context, line: Line::new(pool), keeper, silent: HashMap::new() };
     let (mut seen, mut active, mut looked) = (0, Instant::now(), Instant::now());
     let mut others_work = false;
     loop {
@@ -42,6 +45,7 @@ pub async fn watch(context: Context, pool: PgPool, keeper: Keeper) {
         match within(ANSWER, watcher.look(session)).await {
             Ok(work) => others_work = work,
             Err(error) => {
+                watcher.line.cut();
                 watcher.silent.clear();
                 tracing::debug!(%error, "could not look at the other sessions");
             }
@@ -51,26 +55,29 @@ pub async fn watch(context: Context, pool: PgPool, keeper: Keeper) {
 
 struct Watcher {
     context: Context,
-    pool: PgPool,
+    line: Line,
     keeper: Keeper,
-    /// The sessions that looked dead at the last look.
-    silent: Vec<i32>,
+    /// The sessions that looked dead at the last look, and since when.
+    silent: HashMap<i32, Instant>,
 }
 
 impl Watcher {
-    /// Frees the jobs of sessions that look dead for the second time; `true` while other sessions hold jobs.
+    /// Frees the jobs of sessions that have looked dead for long enough; `true` while other sessions hold jobs.
     async fn look(&mut self, session: Session) -> Result<bool, sqlx::Error> {
-        let mut conn = self.pool.acquire().await?;
+        let conn = self.line.open().await?;
         let now = self.context.clock.now();
-        let others = queue::others(&mut conn, session, now).await?;
+        let others = queue::others(conn, session, now).await?;
         let up = (now - others.server_since).to_std().unwrap_or_default();
-        if up.min(self.keeper.back_since().unwrap_or(up)) < PATIENCE {
+        if up.min(self.keeper.steady_for()) < PATIENCE {
+            self.silent.clear();
             return Ok(true);
         }
-        let (again, first): (Vec<i32>, Vec<i32>) = others.silent.iter().partition(|id| self.silent.contains(id));
-        self.silent = first;
-        if !again.is_empty() {
-            let reaped = queue::reap(&mut conn, session, &again, now).await?;
+        self.silent =
+            others.silent.iter().map(|id| (*id, self.silent.get(id).copied().unwrap_or_else(Instant::now))).collect();
+        let dead: Vec<i32> =
+            self.silent.iter().filter(|(_, since)| since.elapsed() >= DEAD_AFTER).map(|(id, _)| *id).collect();
+        if !dead.is_empty() {
+            let reaped = queue::reap(conn, session, &dead, now).await?;
             if reaped.sessions > 0 {
                 tracing::warn!(
                     sessions = reaped.sessions,
