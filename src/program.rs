@@ -18,7 +18,7 @@ use poem::{
     listener::{Acceptor, Listener, TcpListener},
 };
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
+use sqlx::{Connection as _, PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 use workers::{context, fleet, http::Client, mail::Mailer};
 
@@ -26,6 +26,9 @@ use crate::config::Settings;
 
 /// The issuer's name where the program is its own (development).
 pub const OWN_ISSUER: &str = "inkfleet";
+
+/// How long a connection may have been idle without being asked whether it still works.
+const PING_AFTER: Duration = Duration::from_secs(1);
 
 /// What the API and the fleet share: database, time, chance, keys and the address guard.
 pub struct Parts {
@@ -141,6 +144,16 @@ pub async fn pool(settings: &Settings) -> anyhow::Result<PgPool> {
     let pool = PgPoolOptions::new()
         .max_connections(settings.database.pool_size)
         .acquire_timeout(Duration::from_secs(3))
+        // A ping for every use would be a fifth of a small transaction; who was away for longer is asked.
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= PING_AFTER {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options);
     for attempt in 1.. {
         match pool.acquire().await {

@@ -13,7 +13,7 @@ use futures::future::join_all;
 use jobs::{
     job::{Job, NewJob, Queue},
     queue::{self, Claimed, Ended, Ending, Lanes, Session, admin},
-    store::Store,
+    store::{Ear, Store},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -33,7 +33,7 @@ impl Job for Note {
     const MAX_ATTEMPTS: i16 = 3;
 }
 
-/// The organisation whose jobs wait in lane `n` of their priority, for `n` below 64.
+/// The organisation whose jobs wait in lane `n` of their priority, for `n` below 32.
 fn org(n: u128) -> OrgId {
     OrgId(Uuid::from_u128((7 << 64) | n))
 }
@@ -66,17 +66,23 @@ struct Worker {
     conn: PgConnection,
     session: Session,
     lanes: Lanes,
+    ear: Ear,
 }
 
 impl Worker {
     async fn start(app: &TestApp) -> Self {
         let mut conn = app.pinned().acquire().await.unwrap().detach();
         let session = Session::open(&mut conn, "story", app.clock.now()).await.unwrap();
-        Self { conn, session, lanes: Lanes::new() }
+        Self::with(app, conn, session)
+    }
+
+    fn with(app: &TestApp, conn: PgConnection, session: Session) -> Self {
+        Self { conn, session, lanes: Lanes::new(Queue::Deliveries), ear: app.store.bell().ear(Queue::Deliveries) }
     }
 
     async fn claim(&mut self, want: usize, now: DateTime<Utc>) -> Vec<Claimed> {
-        let claim = queue::claim(&mut self.conn, Queue::Deliveries, &mut self.lanes, self.session.id, want, now);
+        let rung = self.ear.take();
+        let claim = queue::claim(&mut self.conn, &mut self.lanes, rung, self.session.id, want, now);
         claim.await.unwrap().0
     }
 
@@ -88,7 +94,7 @@ impl Worker {
     }
 
     async fn look(&mut self, now: DateTime<Utc>) -> queue::Next {
-        queue::next_due(&mut self.conn, Queue::Deliveries, &mut self.lanes, now).await.unwrap()
+        queue::next_due(&mut self.conn, &mut self.lanes, now).await.unwrap()
     }
 
     /// Frees the jobs of every other session that looks dead.

@@ -7,6 +7,7 @@ use chrono::Duration;
 use domain::session::{SessionIssuer, SessionKeys};
 use jobs::{
     job::{NewJob, Queue},
+    lane::LaneSet,
     mail::SendMail,
     queue::{self, Claimed, Ended, Lanes, Session},
     schedule::ENTRIES,
@@ -52,7 +53,7 @@ impl Process {
     async fn claim(&mut self, app: &TestApp, queue: Queue) -> Claimed {
         let now = app.clock.now();
         let (mut claimed, _) =
-            queue::claim(&mut self.conn, queue, &mut Lanes::new(), self.session.id, 10, now).await.unwrap();
+            queue::claim(&mut self.conn, &mut Lanes::new(queue), LaneSet::ALL, self.session.id, 10, now).await.unwrap();
         assert_eq!(claimed.len(), 1, "{claimed:#?}");
         claimed.remove(0)
     }

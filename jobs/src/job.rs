@@ -8,7 +8,8 @@ use domain::{
     id::{JobId, OrgId},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use uuid::Uuid;
+
+use crate::lane::Lane;
 
 /// Where a job waits. Workers can be split by queue (`inkfleet work --queues …`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +52,11 @@ pub enum Priority {
     Low = 2,
 }
 
+impl Priority {
+    /// Every priority, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+}
+
 /// A payload and what the queue must know of it.
 pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// The stored name, `noun.verb`. It never changes, whatever the Rust type is called.
@@ -79,7 +85,7 @@ pub struct NewJob {
     pub(crate) id: JobId,
     pub(crate) org_id: OrgId,
     pub(crate) queue: Queue,
-    pub(crate) lane: i16,
+    pub(crate) lane: Lane,
     pub(crate) kind: &'static str,
     pub(crate) payload: serde_json::Value,
     pub(crate) max_attempts: i16,
@@ -95,7 +101,7 @@ impl NewJob {
             id: JobId::new(now, chance),
             org_id,
             queue: J::QUEUE,
-            lane: lane(Priority::Normal, org_id.0),
+            lane: Lane::new(J::QUEUE, Priority::Normal, org_id),
             kind: J::KIND,
             payload: serde_json::to_value(job).expect("payloads are plain structs of ids and texts"),
             max_attempts: J::MAX_ATTEMPTS,
@@ -115,7 +121,7 @@ impl NewJob {
     /// Before or behind the others of its queue.
     #[must_use]
     pub fn priority(mut self, priority: Priority) -> Self {
-        self.lane = lane(priority, self.org_id.0);
+        self.lane = Lane::new(self.queue, priority, self.org_id);
         self
     }
 
@@ -130,13 +136,4 @@ impl NewJob {
     pub fn id(&self) -> JobId {
         self.id
     }
-}
-
-/// How many lanes the organisations of one priority share.
-pub const LANES: i16 = 64;
-
-/// The lane of an organisation: claims visit lanes in turn, so one organisation's backlog does not stand in the way of
-/// another's. The last byte of a UUIDv7 is random, so it serves as the hash.
-pub fn lane(priority: Priority, org_id: Uuid) -> i16 {
-    priority as i16 * LANES + i16::from(org_id.as_bytes()[15]) % LANES
 }

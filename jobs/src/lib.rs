@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod event;
 pub mod housekeeping;
 pub mod job;
+pub mod lane;
 pub mod mail;
 pub mod queue;
 pub mod replay;

@@ -6,20 +6,22 @@
 
 use std::{
     ops::{Deref, DerefMut},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
-use crate::{job::Queue, queue::POLL};
+use crate::{
+    job::Queue,
+    lane::{Floods, Lane, LaneSet},
+    queue::POLL,
+};
 
-/// The channel on which workers listen; the payload is a queue's name.
+/// The channel on which workers listen; the payload is a queue's name and the places of the lanes, all where there are
+/// none: `deliveries 66 71`.
 pub const CHANNEL: &str = "inkfleet_jobs";
 
 /// At most one `NOTIFY` per queue in this time.
@@ -32,12 +34,13 @@ const RING_AGAIN: Duration = Duration::from_millis(500);
 pub struct Store {
     pool: PgPool,
     bell: Bell,
+    floods: Floods,
 }
 
 impl Store {
     /// A store over `pool`, with its bell running until the store and its clones are gone.
     pub fn new(pool: PgPool) -> Self {
-        Self { bell: Bell::start(pool.clone()), pool }
+        Self { bell: Bell::start(pool.clone()), floods: Floods::default(), pool }
     }
 
     /// The pool, for reads that need no transaction.
@@ -47,12 +50,13 @@ impl Store {
 
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, sqlx::Error> {
-        Ok(Tx { tx: self.pool.begin().await?, bell: self.bell.clone(), queues: 0 })
+        self.begin_on(&self.pool).await
     }
 
     /// A transaction on a connection of another pool that rings this store's bell.
     pub async fn begin_on(&self, pool: &PgPool) -> Result<Tx, sqlx::Error> {
-        Ok(Tx { tx: pool.begin().await?, bell: self.bell.clone(), queues: 0 })
+        let (bell, floods) = (self.bell.clone(), self.floods.clone());
+        Ok(Tx { tx: pool.begin().await?, bell, floods, rung: Rung::default() })
     }
 
     /// The bell, for a fleet in the same process that wants to hear it without the way through Postgres.
@@ -61,12 +65,16 @@ impl Store {
     }
 }
 
+/// Which lanes of each queue were enqueued on.
+type Rung = [LaneSet; Queue::ALL.len()];
+
 /// A transaction of rows and their jobs. Dropped without [`Tx::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct Tx {
     tx: Transaction<'static, Postgres>,
     bell: Bell,
-    queues: u32,
+    floods: Floods,
+    rung: Rung,
 }
 
 impl Tx {
@@ -74,15 +82,24 @@ impl Tx {
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         let committed = self.tx.commit().await;
         // Also after an error: it may be only the answer that was lost.
-        self.bell.ring_mask(self.queues);
+        for (queue, lanes) in Queue::ALL.into_iter().zip(self.rung) {
+            self.bell.ring(queue, lanes);
+        }
         committed
     }
 
-    /// Something of `queue` is due at `at`. What is further away than two polls needs no ring: every worker looks before.
-    pub(crate) fn note(&mut self, queue: Queue, at: DateTime<Utc>, now: DateTime<Utc>) {
-        if is_near(at, now) {
-            self.queues |= bit(queue);
+    /// Something of `lane` is due at `at`. What is further away than two polls needs no ring: every worker looks before.
+    pub(crate) fn note(&mut self, lane: Lane, at: DateTime<Utc>, now: DateTime<Utc>) {
+        if is_near(at, now)
+            && let Some(queue) = lane.queue()
+        {
+            self.rung[queue as usize].add(lane.place());
         }
+    }
+
+    /// Who is flooding.
+    pub(crate) fn floods(&self) -> &Floods {
+        &self.floods
     }
 }
 
@@ -110,27 +127,37 @@ pub struct Bell(Arc<Rope>);
 
 #[derive(Debug, Default)]
 struct Rope {
-    pending: AtomicU32,
+    /// What other processes are to be told.
+    pending: Mutex<Rung>,
     pulled: Notify,
     /// Every listener has an ear of its own: a ring reaches all of them, also those that are not listening right now.
-    heard: [watch::Sender<()>; Queue::ALL.len()],
+    ears: Mutex<Vec<Weak<Drum>>>,
+}
+
+/// What an ear has heard and not told yet.
+#[derive(Debug)]
+struct Drum {
+    queue: Queue,
+    heard: Mutex<LaneSet>,
+    struck: Notify,
 }
 
 /// Hears the rings for one queue.
 #[derive(Debug)]
-pub struct Ear(watch::Receiver<()>);
+pub struct Ear(Arc<Drum>);
 
 impl Ear {
-    /// Resolves when the queue was rung for since the last call. May be dropped while it waits.
+    /// Resolves when the queue was rung for since the lanes were last taken. May be dropped while it waits.
     pub async fn heard(&mut self) {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        while self.0.heard.lock().expect("no panic under the lock").is_empty() {
+            self.0.struck.notified().await;
         }
     }
-}
 
-fn bit(queue: Queue) -> u32 {
-    1 << queue as u32
+    /// The lanes that were rung for since the last call.
+    pub fn take(&mut self) -> LaneSet {
+        std::mem::take(&mut self.0.heard.lock().expect("no panic under the lock"))
+    }
 }
 
 impl Bell {
@@ -142,16 +169,20 @@ impl Bell {
                 let Some(rope) = weak.upgrade() else { return };
                 // Wakes now and then to see whether the store is gone.
                 let _ = tokio::time::timeout(Duration::from_secs(5), rope.pulled.notified()).await;
-                let pending = rope.pending.swap(0, Ordering::AcqRel);
+                let pending = std::mem::take(&mut *rope.pending.lock().expect("no panic under the lock"));
                 drop(rope);
-                if pending == 0 {
+                let words: Vec<String> = Queue::ALL
+                    .into_iter()
+                    .zip(&pending)
+                    .filter(|(_, lanes)| !lanes.is_empty())
+                    .map(|(queue, lanes)| format!("{}{}", queue.name(), lanes.written()))
+                    .collect();
+                if words.is_empty() {
                     continue;
                 }
-                let names: Vec<&str> =
-                    Queue::ALL.into_iter().filter(|q| pending & bit(*q) != 0).map(Queue::name).collect();
-                let rung = sqlx::query("select pg_notify($1, q) from unnest($2::text[]) q")
+                let rung = sqlx::query("select pg_notify($1, word) from unnest($2::text[]) word")
                     .bind(CHANNEL)
-                    .bind(&names)
+                    .bind(&words)
                     .execute(&pool)
                     .await;
                 if rung.is_ok() {
@@ -160,8 +191,7 @@ impl Bell {
                     return;
                 } else if let Some(rope) = weak.upgrade() {
                     // No job is lost without it, because every worker polls as well; but it would start late.
-                    rope.pending.fetch_or(pending, Ordering::AcqRel);
-                    rope.pulled.notify_one();
+                    rope.pull(&pending);
                     drop(rope);
                     tokio::time::sleep(RING_AGAIN).await;
                 }
@@ -170,29 +200,51 @@ impl Bell {
         Self(rope)
     }
 
-    /// Rings for `queue`.
-    pub fn ring(&self, queue: Queue) {
-        self.ring_mask(bit(queue));
-    }
-
-    fn ring_mask(&self, queues: u32) {
-        if queues == 0 {
+    /// Rings for `lanes` of `queue`, in this process and in others; for none, does nothing.
+    pub fn ring(&self, queue: Queue, lanes: LaneSet) {
+        if lanes.is_empty() {
             return;
         }
-        for queue in Queue::ALL.into_iter().filter(|q| queues & bit(*q) != 0) {
-            self.0.heard[queue as usize].send_replace(());
-        }
-        self.0.pending.fetch_or(queues, Ordering::AcqRel);
-        self.0.pulled.notify_one();
+        self.strike(queue, lanes);
+        let mut pending = Rung::default();
+        pending[queue as usize] = lanes;
+        self.0.pull(&pending);
     }
 
-    /// Wakes this process's workers of `queue` only (a notification from Postgres arrived).
-    pub fn hear(&self, queue: Queue) {
-        self.0.heard[queue as usize].send_replace(());
+    /// Wakes this process's workers only: `word` is what a notification from Postgres says. Nothing means everything.
+    pub fn hear(&self, word: &str) {
+        let (name, lanes) = word.split_once(' ').unwrap_or((word, ""));
+        match Queue::by_name(name) {
+            Some(queue) => self.strike(queue, LaneSet::read(lanes)),
+            None => Queue::ALL.into_iter().for_each(|queue| self.strike(queue, LaneSet::ALL)),
+        }
+    }
+
+    fn strike(&self, queue: Queue, lanes: LaneSet) {
+        let mut ears = self.0.ears.lock().expect("no panic under the lock");
+        ears.retain(|ear| {
+            let Some(ear) = ear.upgrade() else { return false };
+            if ear.queue == queue {
+                ear.heard.lock().expect("no panic under the lock").extend(lanes);
+                ear.struck.notify_one();
+            }
+            true
+        });
     }
 
     /// An ear for `queue`; what was rung for before does not reach it.
     pub fn ear(&self, queue: Queue) -> Ear {
-        Ear(self.0.heard[queue as usize].subscribe())
+        let drum = Arc::new(Drum { queue, heard: Mutex::default(), struck: Notify::new() });
+        self.0.ears.lock().expect("no panic under the lock").push(Arc::downgrade(&drum));
+        Ear(drum)
+    }
+}
+
+impl Rope {
+    fn pull(&self, lanes: &Rung) {
+        let mut pending = self.pending.lock().expect("no panic under the lock");
+        pending.iter_mut().zip(lanes).for_each(|(set, more)| set.extend(*more));
+        drop(pending);
+        self.pulled.notify_one();
     }
 }

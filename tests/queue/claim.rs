@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 use domain::id::OrgId;
 use futures::future::join_all;
 use jobs::{
-    job::{LANES, Priority, Queue},
+    job::{Priority, Queue},
+    lane::Lane,
     queue::{Claimed, Ending},
 };
 
@@ -82,8 +83,8 @@ async fn one_job_of_an_organisation_does_not_wait_behind_twenty_thousand_of_anot
     let now = app.clock.now();
     let crowd: Vec<_> = (0..20_000).map(|n| note(&app, org(5), n).at(now - TimeDelta::hours(1))).collect();
     store(&app, &crowd).await;
-    // In a lane before the crowded one, and in one behind it; to new processes and to those at work.
-    for (at_work, lane) in [(false, 4), (false, 6), (true, 4), (true, 6)] {
+    // In the crowd's own lane, in one before it and in one behind; to new processes and to those at work.
+    for (at_work, lane) in [false, true].into_iter().flat_map(|at_work| [5 + 32, 4, 6].map(|lane| (at_work, lane))) {
         let mut worker = Worker::start(&app).await;
         if at_work {
             assert_eq!(worker.claim(100, now).await.len(), 100);
@@ -218,12 +219,12 @@ async fn a_claim_stays_cheap_however_many_jobs_there_are() {
     }
     sqlx::query(
         "insert into jobs (id, org_id, queue, lane, kind, payload, max_attempts, run_at, created_at)
-         select gen_random_uuid(), gen_random_uuid(), $1, $2 + n % $2, 'story.note', '{\"n\": 0}', 3,
+         select gen_random_uuid(), gen_random_uuid(), $1, $2 + n % 64, 'story.note', '{\"n\": 0}', 3,
                 $3 + (n - 40000) * interval '1 second', $3
          from generate_series(1, 60000) n",
     )
     .bind(Queue::Deliveries.name())
-    .bind(i32::from(LANES))
+    .bind(i32::from(Lane::new(Queue::Deliveries, Priority::Normal, org(0)).0))
     .bind(now)
     .execute(&mut worker.conn)
     .await

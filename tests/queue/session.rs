@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use jobs::{
     job::Queue,
+    lane::LaneSet,
     queue::{self, Ending, Reaped, Session},
 };
 use sqlx::{Connection, PgConnection};
@@ -23,7 +24,7 @@ async fn the_jobs_of_a_process_that_died_are_free_at_once_and_count_the_attempt(
     assert_eq!(doomed.claim(1, now).await.len(), 1);
     assert_eq!(other.reap(now).await, Reaped::default(), "it lives");
     let look = queue::others(&mut other.conn, other.session, now).await.unwrap();
-    assert!(look.hold_jobs && look.silent.is_empty());
+    assert!(look.work && look.silent.is_empty());
 
     doomed.die(&app).await;
     assert_eq!(other.reap(now).await, Reaped { sessions: 1, freed: 1, dead: 0 });
@@ -96,7 +97,7 @@ async fn a_session_is_taken_up_again_after_its_connection_broke_and_keeps_its_jo
     let resumed = session.resume(&mut conn, now).await.unwrap().expect("nobody took it over");
     assert_eq!(resumed.id, session.id);
     assert_eq!(other.reap(now).await, Reaped::default());
-    let mut worker = Worker { conn, session: resumed, lanes: queue::Lanes::new() };
+    let mut worker = Worker::with(&app, conn, resumed);
     assert_eq!(worker.end(&jobs, Ending::Done, now).await, 1);
 }
 
@@ -156,8 +157,8 @@ async fn neither_a_closing_nor_a_reaped_session_leaves_jobs_from_a_claim_under_w
         // The claim is done, but its transaction is not over.
         let mut claim = app.pinned().acquire().await.unwrap().detach();
         let mut tx = claim.begin().await.unwrap();
-        let lanes = &mut queue::Lanes::new();
-        let (jobs, _) = queue::claim(&mut tx, Queue::Deliveries, lanes, leaving.session.id, 1, now).await.unwrap();
+        let lanes = &mut queue::Lanes::new(Queue::Deliveries);
+        let (jobs, _) = queue::claim(&mut tx, lanes, LaneSet::ALL, leaving.session.id, 1, now).await.unwrap();
         assert_eq!(jobs.len(), 1);
         if reaped {
             leaving.session.renew(&mut leaving.conn, now - TimeDelta::hours(1)).await.unwrap();

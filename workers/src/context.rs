@@ -1,15 +1,22 @@
 //! What every handler may use.
 
-use std::sync::Arc;
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use domain::{chance::Chance, clock::Clock, sealed::SealingKeys};
 use jobs::store::Store;
 
 use crate::{delivery::Deliveries, http::Client, mail::Mailer};
 
-/// The fleet's tools. Cheap to clone.
+/// The fleet's tools. One pointer: every run of a job has a clone.
 #[derive(Debug, Clone)]
-pub struct Context {
+pub struct Context(Arc<Tools>);
+
+/// What a [`Context`] leads to.
+#[derive(Debug, Clone)]
+pub struct Tools {
     /// The database and its bell.
     pub store: Store,
     /// The time.
@@ -57,7 +64,7 @@ impl Context {
         // For reqwest, which is built without a choice of its own; a second call changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let deliveries = Deliveries::start(store.clone(), clock.clone(), chance.clone(), &settings);
-        Self {
+        Self(Arc::new(Tools {
             store,
             clock,
             chance,
@@ -66,6 +73,20 @@ impl Context {
             mailer: Arc::new(mailer),
             deliveries,
             settings: Arc::new(settings),
-        }
+        }))
+    }
+}
+
+impl Deref for Context {
+    type Target = Tools;
+    fn deref(&self) -> &Tools {
+        &self.0
+    }
+}
+
+/// Changes this clone alone.
+impl DerefMut for Context {
+    fn deref_mut(&mut self) -> &mut Tools {
+        Arc::make_mut(&mut self.0)
     }
 }

@@ -18,6 +18,7 @@ use anyhow::Context as _;
 use apalis::prelude::{Monitor, WorkerBuilder};
 use jobs::{
     job::Queue,
+    lane::LaneSet,
     queue::{self, Ended, Lanes, Session},
 };
 use sqlx::{PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
@@ -129,7 +130,8 @@ pub async fn drain(context: &Context, queues: &[Queue], pool: &PgPool) -> anyhow
         let mut idle = true;
         for queue in queues {
             let (claimed, _) =
-                queue::claim(&mut conn, *queue, &mut Lanes::new(), session.id, 64, context.clock.now()).await?;
+                queue::claim(&mut conn, &mut Lanes::new(*queue), LaneSet::ALL, session.id, 64, context.clock.now())
+                    .await?;
             idle &= claimed.is_empty();
             runs += claimed.len();
             let ended: Vec<Ended> =

@@ -145,7 +145,8 @@ impl Registry {
     pub async fn run(&self, context: &Context, job: Claimed) -> Option<Ended> {
         let started = tokio::time::Instant::now();
         let key = job.key();
-        let kind = job.kind.clone();
+        // Of what this program does not know, the name is not to become a label of the metrics.
+        let kind = self.entries.get_key_value(job.kind.as_str()).map_or("unknown", |(kind, _)| *kind);
         let request_id = job.request_id.clone();
         let (ending, history) = self.decide(context, job).await;
         let outcome = match &ending {
@@ -156,7 +157,7 @@ impl Registry {
             Some(Ending::Snooze(_)) => "snooze",
             Some(Ending::Dead(_)) => "dead",
         };
-        metrics::counter!("inkfleet_jobs_total", "kind" => kind.clone(), "outcome" => outcome).increment(1);
+        metrics::counter!("inkfleet_jobs_total", "kind" => kind, "outcome" => outcome).increment(1);
         let took_ms = started.elapsed().as_millis() as u64;
         match &ending {
             Some(Ending::Retry(at, error)) => tracing::warn!(
@@ -175,10 +176,18 @@ impl Registry {
     }
 
     async fn decide(&self, context: &Context, job: Claimed) -> (Option<Ending>, bool) {
-        let Some(entry) = self.entries.get(job.kind.as_str()) else {
-            return (Some(Ending::Dead(format!("no handler for the kind {}: an older program?", job.kind))), true);
-        };
         let (key, last) = (job.key(), job.attempt >= job.max_attempts);
+        let again = |error| match last {
+            true => Ending::Dead(error),
+            false => {
+                let wait = backoff(key.attempt, context.chance.unit());
+                Ending::Retry(context.clock.now() + chrono::TimeDelta::from_std(wait).unwrap_or_default(), error)
+            }
+        };
+        let Some(entry) = self.entries.get(job.kind.as_str()) else {
+            // A newer program stored it, and one of its workers may be up soon.
+            return (Some(again(format!("no handler for the kind {}: an older program?", job.kind))), true);
+        };
         let run = Run { job_id: job.id, org_id: job.org_id, key, attempt: job.attempt, request_id: job.request_id };
         // A task of its own: the runtime spreads them over its threads, and a panic ends there.
         let task = tokio::spawn(tokio::time::timeout(entry.timeout, (entry.handle)(context.clone(), job.payload, run)));
@@ -194,13 +203,7 @@ impl Registry {
             Ok(Err(_)) => format!("took longer than {} s", entry.timeout.as_secs()),
             Err(panic) => format!("panicked: {}", panic_text(panic)),
         };
-        let ending = if last {
-            Ending::Dead(error)
-        } else {
-            let wait = backoff(key.attempt, context.chance.unit());
-            Ending::Retry(context.clock.now() + chrono::TimeDelta::from_std(wait).unwrap_or_default(), error)
-        };
-        (Some(ending), entry.history)
+        (Some(again(error)), entry.history)
     }
 }
 

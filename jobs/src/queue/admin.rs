@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use domain::id::{JobId, OrgId};
 use sqlx::PgConnection;
 
-use crate::{job::Queue, store::CHANNEL};
+use crate::{job::Queue, lane::Lane, store::CHANNEL};
 
 /// A job as operators see it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -80,7 +80,9 @@ pub async fn find(conn: &mut PgConnection, id: JobId) -> Result<Option<JobRow>, 
 pub async fn retry(conn: &mut PgConnection, id: JobId, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     // The notification is part of the statement, because an operator's process ends before its bell rings.
     let rung = sqlx::query!(
-        "with again as (update jobs set state = 0, attempt = 0, run_at = $2 where id = $1 and state <> 1 returning queue)
+        "with again as (update jobs set state = 0, attempt = 0, run_at = $2,
+                               lane = case when lane < 0 then -1 - lane else lane end
+                        where id = $1 and state <> 1 returning queue)
          select pg_notify($3, queue) from again",
         id.0,
         now,
@@ -138,18 +140,27 @@ pub const COUNT_MAX: i64 = 100_000;
 pub async fn depths(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Depth>, sqlx::Error> {
     let mut depths = vec![];
     for queue in Queue::ALL {
+        let lanes: Vec<i16> = Lane::of(queue).map(|lane| lane.0).collect();
+        let graves: Vec<i16> = lanes.iter().map(|lane| Lane::buried(*lane)).collect();
+        // Those that run are the oldest of their lanes, so counting a lane's first ones finds them.
         let row = sqlx::query!(
             r#"select
-                 (select count(*) from (select 1 from jobs where queue = $1 and state = 0 and run_at <= $2 limit $3) x) as "due!",
-                 (select count(*) from (select 1 from jobs where queue = $1 and state = 0 and run_at > $2 limit $3) x) as "scheduled!",
-                 (select count(*) from (select 1 from jobs where queue = $1 and state = 1 limit $3) x) as "running!",
-                 (select count(*) from (select 1 from jobs where queue = $1 and state = 3 limit $3) x) as "dead!",
-                 (select min(o.run_at) from generate_series(0, 191) lane
-                  cross join lateral (select run_at from jobs j where j.queue = $1 and j.state = 0 and j.lane = lane
-                                      order by run_at, id limit 1) o where o.run_at <= $2) as oldest"#,
-            queue.name(),
+                 count(*) filter (where seen.state = 0) as "due!",
+                 count(*) filter (where seen.state = 1) as "running!",
+                 min(seen.run_at) filter (where seen.state = 0) as oldest,
+                 (select count(*) from (
+                    select from unnest($1::smallint[]) as l(n)
+                    cross join lateral (select from jobs where lane = l.n and run_at > $3 and state = 0 limit $4) x
+                    limit $4) y) as "scheduled!",
+                 (select count(*) from (select from jobs where lane = any($2) limit $4) x) as "dead!"
+               from (select due.state, due.run_at from unnest($1::smallint[]) as l(n)
+                     cross join lateral (select state, run_at from jobs where lane = l.n and run_at <= $3
+                                         order by run_at limit $5) due) seen"#,
+            &lanes,
+            &graves,
             now,
             COUNT_MAX,
+            COUNT_MAX / 64,
         )
         .fetch_one(&mut *conn)
         .await?;

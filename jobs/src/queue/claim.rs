@@ -1,8 +1,8 @@
 //! Claiming: up to N due jobs in one statement, spread over organisations.
 //!
-//! The organisations of a priority share 64 lanes. A claim visits the lanes in turn, beginning behind the lane where the
-//! last one stopped, and takes an equal share from each that is known to have a backlog. A job waits for at most one visit
-//! per such lane, however long the backlogs are.
+//! A claim visits lanes in turn, beginning behind the one where the last claim stopped, and takes an equal share from each
+//! that is known to have a backlog. Most claims are narrow: they visit the lanes that were rung for and those with a
+//! backlog. Every [`WIDE_EVERY`] one visits all lanes, for jobs whose time has come by itself.
 //!
 //! Each lane has a low-water mark: how far this process has read it. A claim reads from there and not through the index
 //! entries of jobs that ran before, which pile up while an old snapshot somewhere forbids vacuum to remove them. A mark
@@ -17,13 +17,18 @@ use domain::id::{JobId, OrgId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::job::{LANES, Priority, Queue};
+use crate::{
+    job::Queue,
+    lane::{Lane, LaneSet, PER_QUEUE},
+};
 
 /// How long a transaction may take to commit its jobs without their waiting for a sweep.
 const MARGIN: TimeDelta = TimeDelta::seconds(1);
+/// The time between two claims that visit all lanes, while jobs keep coming.
+const WIDE_EVERY: TimeDelta = TimeDelta::milliseconds(25);
 /// The least time between two sweeps of a lane; slow sweeps take at most a twentieth of the time.
 const SWEEP_EVERY: TimeDelta = TimeDelta::seconds(1);
-const ALL: usize = LANES as usize * (Priority::Low as usize + 1);
+const ALL: usize = PER_QUEUE as usize;
 const START: Mark = (DateTime::UNIX_EPOCH, Uuid::nil());
 
 type Mark = (DateTime<Utc>, Uuid);
@@ -33,6 +38,8 @@ type Mark = (DateTime<Utc>, Uuid);
 pub struct Claimed {
     /// Its id.
     pub id: JobId,
+    /// Where it is filed.
+    pub lane: Lane,
     /// Whose it is; [`OrgId::SYSTEM`] for the installation's own.
     pub org_id: OrgId,
     /// What it is, `noun.verb`.
@@ -54,85 +61,101 @@ pub struct Claimed {
 /// What one process remembers of a queue's lanes between claims.
 #[derive(Debug)]
 pub struct Lanes {
+    queue: Queue,
     marks: Vec<Mark>,
     swept: Vec<DateTime<Utc>>,
     sweep_every: TimeDelta,
     looked: DateTime<Utc>,
-    /// Where there was more than the last visit took.
-    busy: Vec<bool>,
+    widened: DateTime<Utc>,
+    /// Where there may be more than the last visit took.
+    busy: LaneSet,
+    /// Where the last wide visit did not come to, because it had enough before.
+    owed: LaneSet,
     turn: usize,
 }
 
 impl Lanes {
-    /// The lanes of the three priorities, nothing known of them yet.
-    pub fn new() -> Self {
+    /// The lanes of a queue, nothing known of them yet.
+    pub fn new(queue: Queue) -> Self {
         Self {
+            queue,
             marks: vec![START; ALL],
             swept: vec![START.0; ALL],
             sweep_every: SWEEP_EVERY,
             looked: START.0,
-            busy: vec![false; ALL],
+            widened: START.0,
+            busy: LaneSet::NONE,
+            owed: LaneSet::NONE,
             turn: 0,
         }
     }
 
-    /// Lanes in the order of this visit: each priority's own, rotated.
-    fn order(&self) -> Vec<usize> {
-        let per = LANES as usize;
-        (0..ALL).map(|n| n - n % per + (n + self.turn) % per).collect()
-    }
-
-    /// How long it is until what was read from the beginning at `last` is read so again; zero or less from then on.
-    fn rest(&self, last: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
-        // Absolute, so that a clock that was set back does not put it off.
-        self.sweep_every - (now - last).abs()
+    /// Plans a visit for `want` jobs. Each priority's lanes come in an order of their own, rotated.
+    fn plan(&mut self, rung: LaneSet, want: usize, now: DateTime<Utc>) -> Visit {
+        self.busy.extend(rung);
+        let wide = (self.busy.is_empty() && self.owed.is_empty()) || is_over(WIDE_EVERY, self.widened, now);
+        if wide {
+            self.widened = now;
+        }
+        let per = Lane::PER_PRIORITY;
+        let turned = (0..ALL).map(|n| Lane::first_of_priority(n) + (n + self.turn) % per);
+        let places: Vec<usize> =
+            turned.filter(|place| wide || self.busy.has(*place) || self.owed.has(*place)).collect();
+        let swept = places.iter().map(|place| is_over(self.sweep_every, self.swept[*place], now)).collect();
+        let busy = (0..ALL).filter(|place| self.busy.has(*place)).count();
+        Visit { wide, places, swept, quota: want.div_ceil(busy.max(1)), want }
     }
 
     fn swept_in(&mut self, took: Duration) {
         self.sweep_every = SWEEP_EVERY.max(TimeDelta::from_std(took * 20).unwrap_or(SWEEP_EVERY));
     }
 
-    /// Learns from the `rows` of a visit; returns whether a lane may hold more than was taken.
+    /// Learns from the `rows` of a visit; returns whether another may find more at once.
     fn learn(&mut self, visit: &Visit, rows: &[Row], now: DateTime<Utc>) -> bool {
         let mut taken = vec![0_usize; ALL];
         let mut last = vec![START; ALL];
         for row in rows {
-            let lane = row.lane as usize;
-            taken[lane] += 1;
-            last[lane] = last[lane].max((row.run_at, row.id));
+            let place = Lane(row.lane).place();
+            taken[place] += 1;
+            last[place] = last[place].max((row.run_at, row.id));
         }
-        let stopped = visit.order.iter().rposition(|lane| taken[*lane] > 0);
-        // A full claim did not look at the lanes behind the one that filled it.
+        let stopped = visit.places.iter().rposition(|place| taken[*place] > 0);
+        // A full claim did not look at the lanes behind the one that filled it: they stay as they were.
         let full = rows.len() >= visit.want;
-        let visited = if full { stopped.map_or(0, |n| n + 1) } else { ALL };
+        let visited = if full { stopped.map_or(0, |n| n + 1) } else { visit.places.len() };
         let newest = (now - MARGIN, Uuid::nil());
-        let mut more = full;
-        for (n, lane) in visit.order[..visited].iter().enumerate() {
-            let cut = taken[*lane] >= visit.quota || (full && Some(n) == stopped);
-            self.marks[*lane] = if cut { last[*lane].min(newest) } else { newest };
-            self.busy[*lane] = cut;
-            more |= cut;
-            if visit.swept[*lane] {
+        for (n, place) in visit.places[..visited].iter().enumerate() {
+            let cut = taken[*place] >= visit.quota || (full && Some(n) == stopped);
+            self.marks[*place] = if cut { last[*place].min(newest) } else { newest };
+            self.owed.remove(*place);
+            match cut {
+                true => self.busy.add(*place),
+                false => self.busy.remove(*place),
+            }
+            if visit.swept[n] {
                 // Also if it was cut short: the next visit goes on from the mark, and what it may have missed is behind it.
-                self.swept[*lane] = now;
+                self.swept[*place] = now;
             }
         }
-        if let Some(n) = stopped {
-            self.turn = visit.order[n] % LANES as usize + 1;
+        if visit.wide {
+            visit.places[visited..].iter().for_each(|place| self.owed.add(*place));
         }
-        more
+        if let Some(n) = stopped {
+            self.turn = visit.places[n] % Lane::PER_PRIORITY + 1;
+        }
+        full || !self.busy.is_empty() || !self.owed.is_empty()
     }
 }
 
-impl Default for Lanes {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Whether `every` has passed since `last`. Either way, so that a clock that was set back does not put it off.
+fn is_over(every: TimeDelta, last: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    (now - last).abs() >= every
 }
 
 /// What one claim is going to look at.
 struct Visit {
-    order: Vec<usize>,
+    wide: bool,
+    places: Vec<usize>,
     swept: Vec<bool>,
     quota: usize,
     want: usize,
@@ -140,8 +163,8 @@ struct Visit {
 
 struct Row {
     id: Uuid,
-    org_id: Uuid,
     lane: i16,
+    org_id: Uuid,
     kind: String,
     payload: serde_json::Value,
     attempt: i16,
@@ -150,25 +173,19 @@ struct Row {
     request_id: Option<String>,
 }
 
-/// Takes up to `want` due jobs of `queue` for the session `worker`; none if that session is gone. The second value says
-/// whether more may be waiting.
+/// Takes up to `want` due jobs of the queue of `lanes` for the session `worker`; none if that session is gone. `rung` are
+/// the lanes that were rung for since the last claim. The second value says whether another claim may find more at once.
 pub async fn claim(
     conn: &mut PgConnection,
-    queue: Queue,
     lanes: &mut Lanes,
+    rung: LaneSet,
     worker: i32,
     want: usize,
     now: DateTime<Utc>,
 ) -> Result<(Vec<Claimed>, bool), sqlx::Error> {
-    let busy = lanes.busy.iter().filter(|busy| **busy).count().max(1);
-    let visit = Visit {
-        order: lanes.order(),
-        swept: lanes.swept.iter().map(|last| lanes.rest(*last, now) <= TimeDelta::zero()).collect(),
-        quota: want.div_ceil(busy).max(1),
-        want,
-    };
-    let marks: Vec<Mark> =
-        visit.order.iter().map(|lane| if visit.swept[*lane] { START } else { lanes.marks[*lane] }).collect();
+    let visit = lanes.plan(rung, want, now);
+    let marks = visit.places.iter().zip(&visit.swept);
+    let marks: Vec<Mark> = marks.map(|(place, swept)| if *swept { START } else { lanes.marks[*place] }).collect();
     let started = Instant::now();
     let mut rows = sqlx::query_as!(
         Row,
@@ -178,24 +195,22 @@ pub async fn claim(
              from unnest($2::smallint[], $3::timestamptz[], $4::uuid[]) as visit(lane, mark_at, mark_id)
              cross join lateral (
                select ctid from jobs
-               where queue = $5 and state = 0 and lane = visit.lane
-                 and (run_at, id) > (visit.mark_at, visit.mark_id) and run_at <= $6
-               order by run_at, id limit $7 for update skip locked) due
-             limit $8))
+               where lane = visit.lane and (run_at, id) > (visit.mark_at, visit.mark_id) and run_at <= $5 and state = 0
+               order by run_at, id limit $6 for update skip locked) due
+             limit $7))
              and exists (select from job_workers where id = $1 for key share)
-           returning id, org_id, lane, kind, payload, attempt, max_attempts, run_at, request_id"#,
+           returning id, lane, org_id, kind, payload, attempt, max_attempts, run_at, request_id"#,
         worker,
-        &visit.order.iter().map(|lane| *lane as i16).collect::<Vec<_>>(),
+        &visit.places.iter().map(|place| Lane::at(lanes.queue, *place).0).collect::<Vec<_>>(),
         &marks.iter().map(|mark| mark.0).collect::<Vec<_>>(),
         &marks.iter().map(|mark| mark.1).collect::<Vec<_>>(),
-        queue.name(),
         now,
         visit.quota as i64,
         want as i64,
     )
     .fetch_all(conn)
     .await?;
-    if visit.swept.contains(&true) {
+    if visit.wide && visit.swept.contains(&true) {
         lanes.swept_in(started.elapsed());
     }
     let more = lanes.learn(&visit, &rows, now);
@@ -204,6 +219,7 @@ pub async fn claim(
         .into_iter()
         .map(|row| Claimed {
             id: JobId(row.id),
+            lane: Lane(row.lane),
             org_id: OrgId(row.org_id),
             kind: row.kind,
             payload: row.payload,
@@ -226,29 +242,26 @@ pub struct Next {
     pub again: Option<Duration>,
 }
 
-/// Looks for the earliest waiting job of `queue`. If it is due already and claims have passed it by, the next claim sweeps.
-pub async fn next_due(
-    conn: &mut PgConnection,
-    queue: Queue,
-    lanes: &mut Lanes,
-    now: DateTime<Utc>,
-) -> Result<Next, sqlx::Error> {
-    let again = lanes.rest(lanes.looked, now).to_std().ok().filter(|rest| !rest.is_zero());
-    let order: Vec<i16> = (0..ALL as i16).collect();
+/// Looks for the earliest waiting job of a queue. The next claim visits all lanes, and if the job is due already and
+/// claims have passed it by, sweeps them.
+pub async fn next_due(conn: &mut PgConnection, lanes: &mut Lanes, now: DateTime<Utc>) -> Result<Next, sqlx::Error> {
+    let rest = (lanes.sweep_every - (now - lanes.looked).abs()).to_std().ok();
+    let again = rest.filter(|rest| !rest.is_zero());
+    let places: Vec<i16> = Lane::of(lanes.queue).map(|lane| lane.0).collect();
     let marks: Vec<DateTime<Utc>> =
         lanes.marks.iter().map(|mark| if again.is_some() { mark.0 } else { START.0 }).collect();
     let started = Instant::now();
     let at = sqlx::query_scalar!(
         "select min(due.run_at) from unnest($1::smallint[], $2::timestamptz[]) as visit(lane, mark_at)
          cross join lateral (
-           select run_at from jobs where queue = $3 and state = 0 and lane = visit.lane and run_at > visit.mark_at
+           select run_at from jobs where lane = visit.lane and run_at > visit.mark_at and state = 0
            order by run_at, id limit 1) due",
-        &order,
+        &places,
         &marks,
-        queue.name(),
     )
     .fetch_one(conn)
     .await?;
+    lanes.widened = START.0;
     if again.is_none() {
         lanes.looked = now;
         lanes.swept_in(started.elapsed());

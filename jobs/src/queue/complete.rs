@@ -3,7 +3,7 @@
 //! Each statement names the run of every job: its session, its attempt and its time. A process that was taken for dead
 //! finds none of its jobs and changes nothing; the ids that come back are the ones that were still its own.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use domain::id::JobId;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::Claimed;
 use crate::{
     job::Queue,
+    lane::{Lane, LaneSet},
     store::{Tx, is_near},
 };
 
@@ -51,6 +52,8 @@ pub struct Ended {
 pub struct JobKey {
     /// The job.
     pub id: JobId,
+    /// Where it is filed.
+    pub lane: Lane,
     /// The session that holds it.
     pub worker: i32,
     /// The start, from 1.
@@ -62,12 +65,13 @@ pub struct JobKey {
 impl Claimed {
     /// The key of this run.
     pub fn key(&self) -> JobKey {
-        JobKey { id: self.id, worker: self.worker, attempt: self.attempt, run_at: self.run_at }
+        JobKey { id: self.id, lane: self.lane, worker: self.worker, attempt: self.attempt, run_at: self.run_at }
     }
 }
 
 struct Keys {
     ids: Vec<Uuid>,
+    lanes: Vec<i16>,
     workers: Vec<i32>,
     attempts: Vec<i16>,
     dues: Vec<DateTime<Utc>>,
@@ -77,6 +81,7 @@ impl Keys {
     fn of<'a>(keys: impl Iterator<Item = &'a JobKey> + Clone) -> Self {
         Self {
             ids: keys.clone().map(|key| key.id.0).collect(),
+            lanes: keys.clone().map(|key| key.lane.0).collect(),
             workers: keys.clone().map(|key| key.worker).collect(),
             attempts: keys.clone().map(|key| key.attempt).collect(),
             dues: keys.map(|key| key.run_at).collect(),
@@ -89,8 +94,8 @@ impl Keys {
 pub struct Completed {
     /// How many of the jobs were still held.
     pub held: usize,
-    /// The queues with jobs that run again soon: idle workers must be told.
-    pub soon: BTreeSet<Queue>,
+    /// Where jobs run again soon, by queue: idle workers must be told.
+    pub soon: BTreeMap<Queue, LaneSet>,
 }
 
 /// Ends `ended` in one statement per kind of ending.
@@ -111,7 +116,11 @@ pub async fn complete(conn: &mut PgConnection, ended: &[Ended], now: DateTime<Ut
     if !later.is_empty() {
         let again = put_off(conn, &later).await?;
         completed.held += again.len();
-        completed.soon = again.into_iter().filter(|(_, at)| is_near(*at, now)).map(|(queue, _)| queue).collect();
+        for (lane, _) in again.into_iter().filter(|(_, at)| is_near(*at, now)) {
+            if let Some(queue) = lane.queue() {
+                completed.soon.entry(queue).or_default().add(lane.place());
+            }
+        }
     }
     let dead: Vec<(&Ended, String)> = ended
         .iter()
@@ -138,19 +147,21 @@ async fn finish(conn: &mut PgConnection, gone: &[&Ended], now: DateTime<Utc>) ->
         .collect();
     let kept: Vec<bool> = gone.iter().map(|e| e.history || e.ending != Ending::Done).collect();
     let count = sqlx::query_scalar!(
-        r#"with f as (select * from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::text[], $6::text[],
-                                           $7::bool[]) as f(id, worker, attempt, run_at, outcome, reason, kept)),
+        r#"with f as (select * from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[],
+                                           $6::text[], $7::text[], $8::bool[])
+                                    as f(id, worker, attempt, run_at, lane, outcome, reason, kept)),
            d as (delete from jobs j using f
-                 where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt and j.run_at = f.run_at
+                 where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id and j.worker = f.worker and j.attempt = f.attempt
                  returning j.id, j.org_id, j.queue, j.kind, f.outcome, f.reason, j.attempt, f.kept),
            h as (insert into job_history (id, org_id, queue, kind, outcome, reason, attempt, finished_at)
-                 select id, org_id, queue, kind, outcome, reason, attempt, $8 from d where kept
+                 select id, org_id, queue, kind, outcome, reason, attempt, $9 from d where kept
                  on conflict do nothing)
            select count(*) as "n!" from d"#,
         &keys.ids,
         &keys.workers,
         &keys.attempts,
         &keys.dues,
+        &keys.lanes,
         &outcomes as &[&str],
         &reasons as &[Option<String>],
         &kept,
@@ -170,39 +181,41 @@ struct Later<'a> {
     error: Option<String>,
 }
 
-async fn put_off(conn: &mut PgConnection, later: &[Later<'_>]) -> Result<Vec<(Queue, DateTime<Utc>)>, sqlx::Error> {
+async fn put_off(conn: &mut PgConnection, later: &[Later<'_>]) -> Result<Vec<(Lane, DateTime<Utc>)>, sqlx::Error> {
     let keys = Keys::of(later.iter().map(|l| l.job));
     let rows = sqlx::query!(
         "update jobs j set state = 0, worker = null, run_at = f.again_at, attempt = j.attempt - f.refund,
                 last_error = coalesce(f.error, j.last_error)
-         from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::timestamptz[], $6::smallint[], $7::text[])
-              as f(id, worker, attempt, run_at, again_at, refund, error)
-         where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt and j.run_at = f.run_at
-         returning j.queue, j.run_at",
+         from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[], $6::timestamptz[],
+                     $7::smallint[], $8::text[]) as f(id, worker, attempt, run_at, lane, again_at, refund, error)
+         where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id and j.worker = f.worker and j.attempt = f.attempt
+         returning j.lane, j.run_at",
         &keys.ids,
         &keys.workers,
         &keys.attempts,
         &keys.dues,
+        &keys.lanes,
         &later.iter().map(|l| l.at).collect::<Vec<_>>(),
         &later.iter().map(|l| l.refund).collect::<Vec<_>>(),
         &later.iter().map(|l| l.error.clone()).collect::<Vec<_>>() as &[Option<String>],
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().filter_map(|row| Some((Queue::by_name(&row.queue)?, row.run_at))).collect())
+    Ok(rows.into_iter().map(|row| (Lane(row.lane), row.run_at)).collect())
 }
 
 async fn bury(conn: &mut PgConnection, dead: &[(&Ended, String)]) -> Result<usize, sqlx::Error> {
     let keys = Keys::of(dead.iter().map(|(e, _)| &e.job));
     let done = sqlx::query!(
-        "update jobs j set state = 3, worker = null, last_error = f.error
-         from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::text[])
-              as f(id, worker, attempt, run_at, error)
-         where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt and j.run_at = f.run_at",
+        "update jobs j set state = 3, worker = null, last_error = f.error, lane = -1 - j.lane
+         from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[], $6::text[])
+              as f(id, worker, attempt, run_at, lane, error)
+         where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id and j.worker = f.worker and j.attempt = f.attempt",
         &keys.ids,
         &keys.workers,
         &keys.attempts,
         &keys.dues,
+        &keys.lanes,
         &dead.iter().map(|(_, error)| error.clone()).collect::<Vec<_>>(),
     )
     .execute(conn)
@@ -215,13 +228,14 @@ async fn bury(conn: &mut PgConnection, dead: &[(&Ended, String)]) -> Result<usiz
 pub async fn delete_running(conn: &mut PgConnection, keys: &[JobKey]) -> Result<HashSet<JobId>, sqlx::Error> {
     let keys = Keys::of(keys.iter());
     let ids = sqlx::query_scalar!(
-        "delete from jobs j using unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[])
-                                  as f(id, worker, attempt, run_at)
-         where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt and j.run_at = f.run_at returning j.id",
+        "delete from jobs j using unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[])
+                                  as f(id, worker, attempt, run_at, lane)
+         where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id and j.worker = f.worker and j.attempt = f.attempt returning j.id",
         &keys.ids,
         &keys.workers,
         &keys.attempts,
         &keys.dues,
+        &keys.lanes,
     )
     .fetch_all(conn)
     .await?;
@@ -239,22 +253,21 @@ pub async fn reschedule_running(
     let keys = Keys::of(keys.iter().map(|(key, _)| key));
     let rows = sqlx::query!(
         "update jobs j set state = 0, worker = null, attempt = 0, run_at = f.again_at, last_error = null
-         from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::timestamptz[])
-              as f(id, worker, attempt, run_at, again_at)
-         where j.id = f.id and j.worker = f.worker and j.attempt = f.attempt and j.run_at = f.run_at
-         returning j.id, j.queue, j.run_at",
+         from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[], $6::timestamptz[])
+              as f(id, worker, attempt, run_at, lane, again_at)
+         where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id and j.worker = f.worker and j.attempt = f.attempt
+         returning j.id, j.lane, j.run_at",
         &keys.ids,
         &keys.workers,
         &keys.attempts,
         &keys.dues,
+        &keys.lanes,
         &times,
     )
     .fetch_all(&mut **tx)
     .await?;
     for row in &rows {
-        if let Some(queue) = Queue::by_name(&row.queue) {
-            tx.note(queue, row.run_at, now);
-        }
+        tx.note(Lane(row.lane), row.run_at, now);
     }
     Ok(rows.into_iter().map(|row| JobId(row.id)).collect())
 }

@@ -1,6 +1,10 @@
 //! Storing jobs, in the caller's transaction.
 
-use crate::{job::NewJob, store::Tx};
+use std::collections::HashMap;
+
+use domain::id::OrgId;
+
+use crate::{job::NewJob, lane::Lane, store::Tx};
 
 /// Stores one job; it exists if and only if `tx` commits.
 pub async fn enqueue(tx: &mut Tx, job: NewJob) -> Result<(), sqlx::Error> {
@@ -9,9 +13,15 @@ pub async fn enqueue(tx: &mut Tx, job: NewJob) -> Result<(), sqlx::Error> {
 
 /// Stores any number of jobs in one statement.
 pub async fn enqueue_many(tx: &mut Tx, jobs: &[NewJob]) -> Result<(), sqlx::Error> {
-    if jobs.is_empty() {
-        return Ok(());
+    let Some(now) = jobs.first().map(|job| job.created_at) else { return Ok(()) };
+    let mut counts: HashMap<OrgId, usize> = HashMap::new();
+    for job in jobs {
+        *counts.entry(job.org_id).or_default() += 1;
     }
+    let floods: HashMap<OrgId, bool> =
+        counts.into_iter().map(|(org_id, count)| (org_id, tx.floods().meet(org_id, count, now))).collect();
+    let lanes: Vec<Lane> =
+        jobs.iter().map(|job| if floods[&job.org_id] { job.lane.flooded() } else { job.lane }).collect();
     sqlx::query!(
         "insert into jobs (id, org_id, queue, lane, kind, payload, max_attempts, run_at, request_id, created_at)
          select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::text[], $6::jsonb[],
@@ -19,7 +29,7 @@ pub async fn enqueue_many(tx: &mut Tx, jobs: &[NewJob]) -> Result<(), sqlx::Erro
         &jobs.iter().map(|job| job.id.0).collect::<Vec<_>>(),
         &jobs.iter().map(|job| job.org_id.0).collect::<Vec<_>>(),
         &jobs.iter().map(|job| job.queue.name()).collect::<Vec<_>>() as &[&str],
-        &jobs.iter().map(|job| job.lane).collect::<Vec<_>>(),
+        &lanes.iter().map(|lane| lane.0).collect::<Vec<_>>(),
         &jobs.iter().map(|job| job.kind).collect::<Vec<_>>() as &[&str],
         &jobs.iter().map(|job| job.payload.clone()).collect::<Vec<_>>(),
         &jobs.iter().map(|job| job.max_attempts).collect::<Vec<_>>(),
@@ -29,8 +39,8 @@ pub async fn enqueue_many(tx: &mut Tx, jobs: &[NewJob]) -> Result<(), sqlx::Erro
     )
     .execute(&mut **tx)
     .await?;
-    for job in jobs {
-        tx.note(job.queue, job.run_at, job.created_at);
+    for (job, lane) in jobs.iter().zip(lanes) {
+        tx.note(lane, job.run_at, job.created_at);
     }
     Ok(())
 }

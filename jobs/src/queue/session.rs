@@ -6,14 +6,16 @@
 //!
 //! Whoever claims locks the row of its session against removal, so that no job is ever held by a session that is gone.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::JobId;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::{job::Queue, store::CHANNEL};
+use crate::{
+    job::Queue,
+    lane::{LANES, Lane},
+    store::CHANNEL,
+};
 
 /// The first key of the advisory locks: "INKL" in ASCII, so that they stand out in `pg_locks`.
 const LOCK_CLASS: i32 = 0x494e_4b4c;
@@ -93,19 +95,17 @@ impl Session {
         let mut tx = conn.begin().await?;
         // First, because this waits for a claim that is still under way and leaves the next one nothing to hold by.
         sqlx::query!("delete from job_workers where id = $1", self.id).execute(&mut *tx).await?;
-        let given = sqlx::query_scalar!(
-            "update jobs set state = 0, worker = null, attempt = greatest(attempt - 1, 0), run_at = $2
-             where worker = $1 and state = 1 returning queue",
-            self.id,
-            now,
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        // Part of the transaction, because this process may end before its bell rings.
-        let queues: Vec<String> = given.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
-        sqlx::query!("select pg_notify($1, q) from unnest($2::text[]) q", CHANNEL, &queues).fetch_all(&mut *tx).await?;
+        let mut given = 0;
+        for queue in Queue::ALL {
+            let again = self.give_back(&mut tx, queue, &[], now).await?;
+            if again > 0 {
+                // Part of the transaction, because this process may end before its bell rings.
+                sqlx::query!("select pg_notify($1, $2)", CHANNEL, queue.name()).fetch_all(&mut *tx).await?;
+            }
+            given += again;
+        }
         tx.commit().await?;
-        Ok(given.len())
+        Ok(given as usize)
     }
 
     /// Gives back the jobs of `queue` that the session holds without anybody's knowing: `known` are the others. A claim
@@ -117,12 +117,28 @@ impl Session {
         known: &[JobId],
         now: DateTime<Utc>,
     ) -> Result<u64, sqlx::Error> {
+        self.give_back(conn, queue, known, now).await
+    }
+
+    async fn give_back(
+        self,
+        conn: &mut PgConnection,
+        queue: Queue,
+        known: &[JobId],
+        now: DateTime<Utc>,
+    ) -> Result<u64, sqlx::Error> {
         let known: Vec<Uuid> = known.iter().map(|id| id.0).collect();
         let done = sqlx::query!(
-            "update jobs set state = 0, worker = null, attempt = greatest(attempt - 1, 0), run_at = $4
-             where worker = $1 and state = 1 and queue = $2 and not id = any($3)",
+            "update jobs set state = 0, worker = null, attempt = greatest(attempt - 1, 0), run_at = $5
+             where ctid = any(array(
+               select held.ctid from unnest($1::smallint[]) as visit(lane)
+               cross join lateral (
+                 select ctid from jobs
+                 where lane = visit.lane and run_at <= $2 and state = 1 and worker = $3 and not id = any($4)
+                 for update) held))",
+            &lanes_of(queue),
+            now + STEP_BACK,
             self.id,
-            queue.name(),
             &known,
             now,
         )
@@ -130,6 +146,14 @@ impl Session {
         .await?;
         Ok(done.rows_affected())
     }
+}
+
+/// Jobs that run were due when they were claimed. No index leads from a session to its jobs, so who looks for them reads
+/// the due ones of each lane; these are so far ahead of the present only if Postgres's clock was set back meanwhile.
+const STEP_BACK: TimeDelta = TimeDelta::minutes(10);
+
+fn lanes_of(queue: Queue) -> Vec<i16> {
+    Lane::of(queue).map(|lane| lane.0).collect()
 }
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
@@ -141,8 +165,8 @@ fn is_lock_timeout(error: &sqlx::Error) -> bool {
 pub struct Others {
     /// The sessions whose lock is free or whose lease has run out.
     pub silent: Vec<i32>,
-    /// Whether any of the others holds jobs.
-    pub hold_jobs: bool,
+    /// Whether there are others while jobs are due or run.
+    pub work: bool,
     /// When Postgres was started: with a restart, every session loses its lock for a moment.
     pub server_since: DateTime<Utc>,
 }
@@ -153,11 +177,15 @@ pub async fn others(conn: &mut PgConnection, mine: Session, now: DateTime<Utc>) 
         Others,
         r#"select array(select id from job_workers
                         where id <> $1 and (lease_until < $2 or pg_try_advisory_xact_lock($3, id))) as "silent!",
-                  exists(select 1 from jobs where state = 1 and worker <> $1) as "hold_jobs!",
+                  exists(select from job_workers where id <> $1)
+                    and exists(select from unnest($4::smallint[]) as visit(lane)
+                               cross join lateral (select from jobs where lane = visit.lane and run_at <= $2 limit 1) due)
+                    as "work!",
                   pg_postmaster_start_time() as "server_since!""#,
         mine.id,
         now,
         LOCK_CLASS,
+        &(0..LANES).collect::<Vec<_>>(),
     )
     .fetch_one(conn)
     .await
@@ -198,19 +226,33 @@ pub async fn reap(
     if gone.is_empty() {
         return Ok(Reaped::default());
     }
-    let states = sqlx::query_scalar!(
-        "update jobs set state = case when attempt >= max_attempts then 3 else 0 end, worker = null, run_at = $2,
-                last_error = 'the worker process that ran it died or fell silent'
-         where worker = any($1) and state = 1 returning state",
-        &gone,
-        now,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    let mut reaped = Reaped { sessions: gone.len(), ..Reaped::default() };
+    // A statement per queue: each reads all that is due, and a backlog may be long.
+    for queue in Queue::ALL {
+        let states = sqlx::query_scalar!(
+            "update jobs set worker = null, last_error = 'the worker process that ran it died or fell silent',
+                    state = case when attempt >= max_attempts then 3 else 0 end,
+                    lane = case when attempt >= max_attempts then -1 - lane else lane end,
+                    run_at = case when attempt >= max_attempts then run_at else $4 end
+             where ctid = any(array(
+               select held.ctid from unnest($1::smallint[]) as visit(lane)
+               cross join lateral (
+                 select ctid from jobs
+                 where lane = visit.lane and run_at <= $2 and state = 1 and worker = any($3) for update) held))
+             returning state",
+            &lanes_of(queue),
+            now + STEP_BACK,
+            &gone,
+            now,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        reaped.dead += states.iter().filter(|state| **state == 3).count();
+        reaped.freed += states.iter().filter(|state| **state == 0).count();
+    }
     sqlx::query!("delete from job_workers where id = any($1)", &gone).execute(&mut *tx).await?;
     tx.commit().await?;
-    let dead = states.iter().filter(|state| **state == 3).count();
-    Ok(Reaped { sessions: gone.len(), freed: states.len() - dead, dead })
+    Ok(reaped)
 }
 
 /// Vacuums the hot table, unless another process is doing so. Autovacuum looks once a minute; a busy queue leaves a

@@ -26,7 +26,7 @@ use super::{
 use crate::context::Context;
 
 /// The most jobs of one claim: larger ones gain little and keep the first job waiting for the last.
-const BATCH: usize = 256;
+const BATCH: usize = 512;
 /// How long a queue must be quiet before the next due time is looked up.
 const QUIET: Duration = Duration::from_millis(20);
 /// The wait for a due job that a claim did not get, because somebody else has it locked.
@@ -45,12 +45,13 @@ pub fn start(
     let closed = out.clone();
     tokio::spawn(async move {
         let claiming = Claimer {
+            figures: Figures::of(queue),
             places: Arc::new(Semaphore::new(concurrency)),
             held: Arc::new(Mutex::default()),
-            lanes: Lanes::new(),
+            lanes: Lanes::new(queue),
             ear: context.store.bell().ear(queue),
             context,
-            line: Line::new(pool),
+            line: Line::new(pool).for_claims(),
             doubt: None,
             claimed_at: None,
             queue,
@@ -66,7 +67,26 @@ pub fn start(
     jobs
 }
 
+/// The queue's metrics, looked up once.
+struct Figures {
+    claims: metrics::Counter,
+    claimed: metrics::Counter,
+    wait: metrics::Histogram,
+}
+
+impl Figures {
+    fn of(queue: Queue) -> Self {
+        let queue = queue.name();
+        Self {
+            claims: metrics::counter!("inkfleet_claims_total", "queue" => queue),
+            claimed: metrics::counter!("inkfleet_claimed_jobs_total", "queue" => queue),
+            wait: metrics::histogram!("inkfleet_job_wait_seconds", "queue" => queue),
+        }
+    }
+}
+
 struct Claimer {
+    figures: Figures,
     context: Context,
     line: Line,
     /// When the answer to a claim was lost: it may hold jobs that nobody here knows of.
@@ -107,8 +127,8 @@ impl Claimer {
         let want = 1 + self.places.available_permits().min(BATCH - 1);
         let (claimed, more) = within(ANSWER, self.claim(session, want)).await?;
         self.keeper.database_answers();
-        metrics::counter!("inkfleet_claims_total", "queue" => self.queue.name()).increment(1);
-        metrics::counter!("inkfleet_claimed_jobs_total", "queue" => self.queue.name()).increment(claimed.len() as u64);
+        self.figures.claims.increment(1);
+        self.figures.claimed.increment(claimed.len() as u64);
         if claimed.is_empty() {
             return Ok(false);
         }
@@ -120,8 +140,7 @@ impl Claimer {
                 Some(place) => place,
                 None => self.places.clone().acquire_owned().await.expect("the semaphore is never closed"),
             };
-            metrics::histogram!("inkfleet_job_wait_seconds", "queue" => self.queue.name())
-                .record((now - job.run_at).as_seconds_f64().max(0.0));
+            self.figures.wait.record((now - job.run_at).as_seconds_f64().max(0.0));
             if self.out.send(Slot::new(job, place, &self.held)).await.is_err() {
                 // Nobody runs them any more; what is held goes back with the session.
                 return Ok(false);
@@ -145,7 +164,7 @@ impl Claimer {
             }
         }
         self.claimed_at = Some(now);
-        queue::claim(conn, self.queue, &mut self.lanes, session.id, want, now).await
+        queue::claim(conn, &mut self.lanes, self.ear.take(), session.id, want, now).await
     }
 
     /// Until something is rung for, a waiting job comes due, or the poll's time is up and has shown a due job.
@@ -179,6 +198,6 @@ impl Claimer {
 
     async fn look(&mut self) -> Result<queue::Next, sqlx::Error> {
         let conn = self.line.open().await?;
-        queue::next_due(conn, self.queue, &mut self.lanes, self.context.clock.now()).await
+        queue::next_due(conn, &mut self.lanes, self.context.clock.now()).await
     }
 }

@@ -34,8 +34,8 @@ pub fn start(context: Context, pool: PgPool) -> Batcher<Ended, ()> {
                             let lost = ended.len() - completed.held;
                             tracing::warn!(lost, "outcomes dropped: another process took the jobs over");
                         }
-                        for queue in completed.soon {
-                            context.store.bell().ring(queue);
+                        for (queue, lanes) in completed.soon {
+                            context.store.bell().ring(queue, lanes);
                         }
                         return Ok::<_, sqlx::Error>(vec![(); ended.len()]);
                     }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use jobs::{job::Queue, queue::Session, store::CHANNEL};
+use jobs::{queue::Session, store::CHANNEL};
 use sqlx::{
     Acquire, ConnectOptions, PgConnection,
     postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions},
@@ -227,10 +227,7 @@ impl Keeping {
     /// Passes a notification on within the process; without one, rings for everything.
     fn hear(&self, notice: Option<&PgNotification>) {
         let bell = self.context.store.bell();
-        match notice {
-            Some(notice) => Queue::by_name(notice.payload()).into_iter().for_each(|queue| bell.hear(queue)),
-            None => Queue::ALL.into_iter().for_each(|queue| bell.hear(queue)),
-        }
+        bell.hear(notice.map_or("", PgNotification::payload));
     }
 
     async fn end(&mut self) {

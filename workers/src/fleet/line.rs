@@ -17,12 +17,22 @@ pub const ANSWER: Duration = Duration::from_secs(15);
 pub struct Line {
     pool: PgPool,
     conn: Option<PgConnection>,
+    flush: bool,
 }
 
 impl Line {
     /// A line with the connections of `pool`.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, conn: None }
+        Self { pool, conn: None, flush: true }
+    }
+
+    /// The same line for claims: they do not wait until Postgres has flushed them. A server that crashes may forget claims
+    /// of the last instant, and then their jobs run again, which they would have to do anyway: whatever records the effect
+    /// of a job is flushed, and with it the claim that went before.
+    #[must_use]
+    pub fn for_claims(mut self) -> Self {
+        self.flush = false;
+        self
     }
 
     /// The open connection.
@@ -31,7 +41,8 @@ impl Line {
             Some(conn) => conn,
             None => {
                 let mut conn = self.pool.acquire().await?.detach();
-                conn.execute(AssertSqlSafe(format!("set statement_timeout = '{STATEMENT}'"))).await?;
+                let flush = if self.flush { "" } else { "; set synchronous_commit = off" };
+                conn.execute(AssertSqlSafe(format!("set statement_timeout = '{STATEMENT}'{flush}"))).await?;
                 conn
             }
         };

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use jobs::{
     job::Queue,
+    lane::LaneSet,
     queue::{self, Session},
 };
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
@@ -87,11 +88,11 @@ impl Watcher {
                 );
                 metrics::counter!("inkfleet_sessions_reaped_total").increment(reaped.sessions as u64);
                 for queue in Queue::ALL {
-                    self.context.store.bell().ring(queue);
+                    self.context.store.bell().ring(queue, LaneSet::ALL);
                 }
             }
         }
-        Ok(others.hold_jobs)
+        Ok(others.work)
     }
 }
 
