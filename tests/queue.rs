@@ -43,7 +43,7 @@ fn note(app: &TestApp, org_id: OrgId, n: i32) -> NewJob {
 }
 
 fn n_of(job: &Claimed) -> i32 {
-    serde_json::from_value::<Note>(job.payload.clone()).unwrap().n
+    serde_json::from_str::<Note>(job.payload.get()).unwrap().n
 }
 
 fn ns_of(jobs: &[Claimed]) -> Vec<i32> {

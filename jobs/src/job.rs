@@ -8,6 +8,7 @@ use domain::{
     id::{JobId, OrgId},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::lane::Lane;
 
@@ -87,7 +88,7 @@ pub struct NewJob {
     pub(crate) queue: Queue,
     pub(crate) lane: Lane,
     pub(crate) kind: &'static str,
-    pub(crate) payload: serde_json::Value,
+    pub(crate) payload: Box<RawValue>,
     pub(crate) max_attempts: i16,
     pub(crate) run_at: DateTime<Utc>,
     pub(crate) request_id: Option<String>,
@@ -103,7 +104,7 @@ impl NewJob {
             queue: J::QUEUE,
             lane: Lane::new(J::QUEUE, Priority::Normal, org_id),
             kind: J::KIND,
-            payload: serde_json::to_value(job).expect("payloads are plain structs of ids and texts"),
+            payload: to_raw_value(job).expect("payloads are plain structs of ids and texts"),
             max_attempts: J::MAX_ATTEMPTS,
             run_at: now,
             request_id: None,

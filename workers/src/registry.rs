@@ -10,6 +10,8 @@ use jobs::{
     queue::{Claimed, Ended, Ending},
 };
 
+use serde_json::value::RawValue;
+
 use crate::context::Context;
 
 /// How a handler ends. An error (`?`) means: again later, with backoff.
@@ -54,7 +56,7 @@ struct Entry {
     timeout: Duration,
     history: bool,
     decode: fn(serde_json::Value) -> Result<(), serde_json::Error>,
-    handle: Box<dyn Fn(Context, serde_json::Value, Run) -> Handled + Send + Sync>,
+    handle: Box<dyn Fn(Context, Box<RawValue>, Run) -> Handled + Send + Sync>,
 }
 
 /// The handlers by kind.
@@ -120,7 +122,7 @@ impl Registry {
             decode: |payload| serde_json::from_value::<J>(payload).map(drop),
             handle: Box::new(move |context, payload, run| {
                 Box::pin(async move {
-                    let job: J = serde_json::from_value(payload).map_err(Failure::Unreadable)?;
+                    let job: J = serde_json::from_str(payload.get()).map_err(Failure::Unreadable)?;
                     handler(context, job, run).await.map_err(Failure::Temporary)
                 })
             }),

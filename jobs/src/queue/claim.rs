@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::{JobId, OrgId};
-use sqlx::PgConnection;
+use serde_json::value::RawValue;
+use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
@@ -44,8 +45,8 @@ pub struct Claimed {
     pub org_id: OrgId,
     /// What it is, `noun.verb`.
     pub kind: String,
-    /// The stored payload.
-    pub payload: serde_json::Value,
+    /// The stored payload, as JSON.
+    pub payload: Box<RawValue>,
     /// Which start this is, from 1.
     pub attempt: i16,
     /// The last start that is allowed.
@@ -166,7 +167,7 @@ struct Row {
     lane: i16,
     org_id: Uuid,
     kind: String,
-    payload: serde_json::Value,
+    payload: Json<Box<RawValue>>,
     attempt: i16,
     max_attempts: i16,
     run_at: DateTime<Utc>,
@@ -199,7 +200,7 @@ pub async fn claim(
                order by run_at, id limit $6 for update skip locked) due
              limit $7))
              and exists (select from job_workers where id = $1 for key share)
-           returning id, lane, org_id, kind, payload, attempt, max_attempts, run_at, request_id"#,
+           returning id, lane, org_id, kind, payload as "payload: Json<Box<RawValue>>", attempt, max_attempts, run_at, request_id"#,
         worker,
         &visit.places.iter().map(|place| Lane::at(lanes.queue, *place).0).collect::<Vec<_>>(),
         &marks.iter().map(|mark| mark.0).collect::<Vec<_>>(),
@@ -222,7 +223,7 @@ pub async fn claim(
             lane: Lane(row.lane),
             org_id: OrgId(row.org_id),
             kind: row.kind,
-            payload: row.payload,
+            payload: row.payload.0,
             attempt: row.attempt,
             max_attempts: row.max_attempts,
             run_at: row.run_at,

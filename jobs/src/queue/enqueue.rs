@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use domain::id::OrgId;
+use serde_json::value::RawValue;
+use sqlx::types::Json;
 
 use crate::{job::NewJob, lane::Lane, store::Tx};
 
@@ -31,7 +33,7 @@ pub async fn enqueue_many(tx: &mut Tx, jobs: &[NewJob]) -> Result<(), sqlx::Erro
         &jobs.iter().map(|job| job.queue.name()).collect::<Vec<_>>() as &[&str],
         &lanes.iter().map(|lane| lane.0).collect::<Vec<_>>(),
         &jobs.iter().map(|job| job.kind).collect::<Vec<_>>() as &[&str],
-        &jobs.iter().map(|job| job.payload.clone()).collect::<Vec<_>>(),
+        &jobs.iter().map(|job| Json(&*job.payload)).collect::<Vec<_>>() as &[Json<&RawValue>],
         &jobs.iter().map(|job| job.max_attempts).collect::<Vec<_>>(),
         &jobs.iter().map(|job| job.run_at).collect::<Vec<_>>(),
         &jobs.iter().map(|job| job.request_id.clone()).collect::<Vec<_>>() as &[Option<String>],
