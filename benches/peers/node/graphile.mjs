@@ -1,4 +1,4 @@
-// npm graphile-worker, with the settings of its own performance test (perfTest/graphile.config.js and latencyTest.js).
+// npm graphile-worker, with the settings that its page on performance gives for its own figures.
 
 import { Logger, makeWorkerUtils, runMigrations, runTaskList } from "graphile-worker";
 import pg from "pg";
@@ -7,7 +7,13 @@ import pg from "pg";
 const logger = new Logger(() => (level, message) => {
   if (level === "error" || level === "warning") console.error(message);
 });
-const concurrentJobs = 24;
+const settings = {
+  concurrentJobs: 24,
+  maxPoolSize: 25,
+  localQueue: { size: 500 },
+  completeJobBatchDelay: 0,
+  failJobBatchDelay: 0,
+};
 
 export class Graphile {
   unfinished = "select count(*)::int as n from graphile_worker._private_jobs";
@@ -16,7 +22,7 @@ export class Graphile {
 
   constructor(options) {
     this.url = options.url;
-    this.pool = new pg.Pool({ connectionString: options.url, max: Math.max(options.callers, 16) });
+    this.pool = makePool(options.url, Math.max(options.callers, 16));
   }
 
   async setup() {
@@ -42,16 +48,20 @@ export class Graphile {
   }
 
   // A worker that is connected but not started: a function that starts it and answers its end.
-  async worker(load, handler) {
-    const backlog = load === "backlog";
-    const pool = new pg.Pool({ connectionString: this.url, max: concurrentJobs + 1 });
-    const clients = await Promise.all(Array.from({ length: concurrentJobs + 1 }, () => pool.connect()));
+  async worker(_load, handler) {
+    const pool = makePool(this.url, settings.maxPoolSize);
+    const clients = await Promise.all(Array.from({ length: settings.maxPoolSize }, () => pool.connect()));
     for (const client of clients) client.release();
-    const settings = backlog
-      ? { localQueue: { size: 500, refetchDelay: { durationMs: 10 } }, completeJobBatchDelay: 0, failJobBatchDelay: 0 }
-      : {};
-    const preset = { worker: { concurrentJobs, maxPoolSize: concurrentJobs + 1, ...settings } };
+    const options = { preset: { worker: settings }, concurrency: settings.concurrentJobs, logger, noHandleSignals: true };
     const tasks = { noop: (payload) => handler(payload.n) };
-    return () => runTaskList({ preset, logger, concurrency: concurrentJobs, noHandleSignals: true }, tasks, pool).promise;
+    return () => runTaskList(options, tasks, pool).promise;
   }
+}
+
+function makePool(url, max) {
+  const pool = new pg.Pool({ connectionString: url, max });
+  // The library wants both to be heard. A lost connection shows where it is used next.
+  pool.on("error", (error) => console.error(error));
+  pool.on("connect", (client) => client.on("error", (error) => console.error(error)));
+  return pool;
 }

@@ -61,11 +61,14 @@ impl Queue for Apalis {
         let pool = pool(&self.url, 10, !self.tuned).await?;
         let queue = self.storage.config().queue.to_string();
         let config = Config::default().queue(queue);
-        let (workers, config, interval) = match (self.tuned, load) {
-            (false, _) => (1, config, Duration::from_secs(5)),
-            (true, Load::Backlog) => (2, config.batch_size(5000).lock_tasks(false), Duration::from_millis(100)),
-            (true, Load::Trickle) => (1, config.batch_size(100).lock_tasks(false), Duration::from_millis(100)),
+        let (workers, config, poll_ms) = match (self.tuned, load) {
+            // The README's form with LISTEN, its poll of five seconds included.
+            (false, _) => (1, config, 5000),
+            (true, Load::Backlog) => (4, config.batch_size(5000).lock_tasks(false), 100),
+            // Wake-ups are lost at a steady rate, so that the poll decides when many jobs start.
+            (true, Load::Trickle) => (1, config.batch_size(100).lock_tasks(false), 20),
         };
+        let interval = Duration::from_millis(poll_ms);
         let runs = (0..workers).map(|i| {
             let backend = PostgresStorage::<Noop>::new(&pool)
                 .with_config(config.clone())

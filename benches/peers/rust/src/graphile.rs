@@ -1,4 +1,5 @@
-//! `graphile_worker`, with the settings of its own benchmark (`benches/perf_test.rs` of the crate).
+//! `graphile_worker`: for a backlog near its own benchmark (`benches/perf_test.rs` of the crate), for single jobs its
+//! guide's "throughput-oriented worker".
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -82,14 +83,19 @@ impl Queue for Graphile {
             .listen_os_shutdown_signals(false)
             .add_extension(handler)
             .define_job::<Noop>();
-        let options = match load {
-            Load::Backlog => options
-                .concurrency(500)
-                .poll_interval(Duration::from_millis(5))
-                .complete_job_batch_delay(Duration::from_millis(5))
-                .local_queue(LocalQueueConfig::default().with_size(5000)),
-            Load::Trickle => options.concurrency(16),
+        let local = LocalQueueConfig::default();
+        let (concurrency, poll_ms, local) = match load {
+            // The benchmark has one local queue of 5,000 and 500 places. Two of half the size fetch while the other
+            // runs, and more places than these are only more tasks to wake.
+            Load::Backlog => (100, 5, local.with_size(2500).with_queue_count(2)),
+            Load::Trickle => (16, 500, local.with_size(100)),
         };
+        let options = options
+            .concurrency(concurrency)
+            .poll_interval(Duration::from_millis(poll_ms))
+            .complete_job_batch_delay(Duration::from_millis(5))
+            .fail_job_batch_delay(Duration::from_millis(5))
+            .local_queue(local);
         let worker = Arc::new(options.init().await?);
         let run = async move { worker.run().await.map_err(|error| anyhow!("{error}")) };
         Ok(Worker(vec![run.boxed()]))

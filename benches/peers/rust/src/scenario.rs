@@ -1,8 +1,9 @@
 //! The scenarios, the same for every system.
 
 use std::{
+    collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -183,42 +184,39 @@ pub async fn paced<Q: Queue>(queue: &Q, options: &Options) -> anyhow::Result<Val
         start_of(n, &mut starts).await?;
     }
     let count = options.rate * options.seconds;
-    let calls = Arc::new(Mutex::new(vec![None; count as usize]));
     let mut adding = JoinSet::new();
     let begin = Instant::now();
     let mut made = 0;
     while made < count {
         let due = (begin.elapsed().as_secs_f64() * options.rate as f64) as u64 + 1;
         while made < due.min(count) {
-            let (queue, calls, i) = (queue.clone(), Arc::clone(&calls), made as usize);
+            let (queue, n) = (queue.clone(), WARM_UP + made);
             adding.spawn(async move {
-                calls.lock().expect("nothing panics with it")[i] = Some(Instant::now());
-                queue.add(WARM_UP + i as u64).await
+                let called = Instant::now();
+                queue.add(n).await.map(|()| (n, called))
             });
             made += 1;
         }
         running.check()?;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    let mut calls = HashMap::new();
     while let Some(added) = adding.join_next().await {
-        added??;
+        let (n, called) = added??;
+        calls.insert(n, called);
     }
-    let mut begun = vec![None; count as usize];
-    let mut started = 0;
-    // A job that has not started by then counts with the time it has waited: it must not vanish from the percentiles.
+    let mut times = Vec::new();
     let deadline = Instant::now() + STALL;
-    while started < count {
+    while !calls.is_empty() {
         let Ok(Some((n, at))) = timeout(deadline.saturating_duration_since(Instant::now()), starts.recv()).await else {
             break;
         };
-        if n >= WARM_UP && begun[(n - WARM_UP) as usize].replace(at).is_none() {
-            started += 1;
-        }
+        // A job that starts twice counts with its first start.
+        times.extend(calls.remove(&n).map(|called| at - called));
     }
-    let now = Instant::now();
-    let calls = calls.lock().expect("nothing panics with it");
-    let times = calls.iter().zip(&begun).filter_map(|(call, begun)| Some(begun.unwrap_or(now) - (*call)?));
-    let mut times: Vec<Duration> = times.collect();
+    let started = times.len() as u64;
+    // A job that has not started by now counts with the time it has waited: it must not vanish from the percentiles.
+    times.extend(calls.values().map(Instant::elapsed));
     times.sort();
     if started == count {
         wait_until_finished(queue, &mut running).await?;
