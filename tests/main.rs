@@ -4,6 +4,7 @@
 mod address;
 mod api_key;
 mod auth;
+mod clock;
 mod config;
 mod contract;
 mod delivery;

@@ -1,5 +1,6 @@
 //! The benchmarks and the chaos rounds. `bin/bench` and `bin/chaos` build and run it; the first word says which.
 
+mod chaos;
 mod deliveries;
 mod program;
 mod queue;
@@ -15,10 +16,14 @@ async fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let rest = words.get(1..).unwrap_or_default();
     match words.first().map(String::as_str) {
+
         Some("ours") => queue::ours::run(&words::Words(rest.to_vec())).await,
         Some("queue") => queue::run(&words::Words(rest.to_vec())).await,
         Some("growth") => queue::growth::run(&words::Words(rest.to_vec())).await,
         Some("scale") => queue::scale::run(&words::Words(rest.to_vec())).await,
+
+        Some("chaos") => chaos::run(rest).await,
+
         Some("deliveries") => deliveries::run(rest).await,
         other => bail!("no benchmark is called {other:?}"),
     }

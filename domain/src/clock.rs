@@ -18,6 +18,9 @@ use sqlx::PgConnection;
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Kind>);
 
+/// The offset before Postgres was asked; in no range of answers.
+const UNKNOWN: i64 = i64::MIN;
+
 #[derive(Debug)]
 enum Kind {
     Running { start: Instant, start_at: DateTime<Utc>, offset_us: AtomicI64 },
@@ -28,7 +31,11 @@ impl Clock {
     /// The machine's clock, until [`Clock::follow`] has asked Postgres.
     #[expect(clippy::disallowed_methods, reason = "the one home of the machine's wall clock")]
     pub fn system() -> Self {
-        Self(Arc::new(Kind::Running { start: Instant::now(), start_at: Utc::now(), offset_us: AtomicI64::new(0) }))
+        Self(Arc::new(Kind::Running {
+            start: Instant::now(),
+            start_at: Utc::now(),
+            offset_us: AtomicI64::new(UNKNOWN),
+        }))
     }
 
     /// A clock that stands still at `at` until it is moved.
@@ -41,23 +48,33 @@ impl Clock {
         match &*self.0 {
             Kind::Running { start, start_at, offset_us } => {
                 let micros = i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX);
-                let at = *start_at + Duration::microseconds(micros + offset_us.load(Ordering::Relaxed));
+                let offset = offset_us.load(Ordering::Relaxed);
+                let ahead = if offset == UNKNOWN { 0 } else { offset };
+                let at = *start_at + Duration::microseconds(micros + ahead);
                 DateTime::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at)
             }
             Kind::Fixed(at) => *at.lock().expect("no panic while the clock is read"),
         }
     }
 
-    /// Takes over Postgres's time from the answer to one query. A fixed clock stays as it is.
-    pub async fn follow(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Kind::Running { start, start_at, offset_us } = &*self.0 else { return Ok(()) };
+    /// Takes over Postgres's time from the answer to one query; returns how far that is ahead of the machine's wall clock
+    /// as it was at the start. A fixed clock stays as it is.
+    ///
+    /// The answer was made somewhere between question and answer. A present setting that fits is kept; otherwise the clock
+    /// goes to the earliest time that fits, because a slow answer must not make anything early.
+    pub async fn follow(&self, conn: &mut PgConnection) -> Result<Duration, sqlx::Error> {
+        let Kind::Running { start, start_at, offset_us } = &*self.0 else { return Ok(Duration::zero()) };
         let asked = start.elapsed();
         let theirs: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(conn).await?;
-        // The answer was made about half-way between question and answer.
-        let half_way = (asked + start.elapsed()) / 2;
-        let mine = *start_at + Duration::microseconds(i64::try_from(half_way.as_micros()).unwrap_or(i64::MAX));
-        offset_us.store((theirs - mine).num_microseconds().unwrap_or(0), Ordering::Relaxed);
-        Ok(())
+        let ahead_of = |elapsed: std::time::Duration| {
+            let mine = *start_at + Duration::microseconds(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX));
+            (theirs - mine).num_microseconds().unwrap_or(0)
+        };
+        let (least, most) = (ahead_of(start.elapsed()), ahead_of(asked));
+        let present = offset_us.load(Ordering::Relaxed);
+        let next = if (least..=most).contains(&present) { present } else { least };
+        offset_us.store(next, Ordering::Relaxed);
+        Ok(Duration::microseconds(next))
     }
 
     /// Whether the clock was stopped by a test.

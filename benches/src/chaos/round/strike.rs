@@ -1,0 +1,293 @@
+//! Striking: each fault as it is done, what it may cost, and what operators must be able to see of it.
+
+use std::{collections::HashSet, time::Duration};
+
+use anyhow::{Context, ensure};
+use domain::id::DeliveryId;
+use sqlx::{Connection, PgConnection};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{DATABASE, Round};
+use crate::chaos::{
+    evidence::Evidence,
+    fault::{Blow, Fault},
+    fleet::{Member, Role},
+    ledger::Incident,
+    proxy::Way,
+};
+
+/// How long a statement that was under way when its process was struck may go on.
+const STRAGGLER: Duration = Duration::from_millis(60);
+/// From when on a loss of Postgres must show in `/readyz`: a look at it may take two seconds.
+const SHOWS_AFTER: Duration = Duration::from_millis(2600);
+
+const TAKEN_OVER: &str = "took over the jobs of worker processes that died or fell silent";
+/// Either, because the one who notices first says it.
+const BROKE: [&str; 2] = ["the worker session's connection broke", "Postgres does not answer"];
+/// A web process without requests looks at Postgres so often.
+const WEB_LOOKS_EVERY: Duration = Duration::from_millis(5500);
+
+/// A fault that lasts, and what is to be done at its end.
+pub struct Lasting {
+    blow: Blow,
+    place: usize,
+    until: Instant,
+    told: String,
+}
+
+impl Round<'_> {
+    /// The member that a blow meets; one that is struck already is passed over.
+    fn place_of(&self, blow: Blow, taken: Option<usize>) -> usize {
+        let role = blow.fault.role();
+        let places: Vec<usize> =
+            (0..self.members.len()).filter(|n| self.members[*n].role == role && Some(*n) != taken).collect();
+        places[blow.target % places.len()]
+    }
+
+    /// Does a quick fault from its beginning to its end.
+    pub async fn strike(&mut self, blow: Blow, taken: Option<usize>) -> anyhow::Result<()> {
+        let place = self.place_of(blow, taken);
+        let mut told = format!("{} {}", blow.fault.name(), self.members[place].name);
+        match blow.fault {
+            Fault::KillWorker => {
+                let taken_over = Evidence::of_workers(&self.members, TAKEN_OVER);
+                let mut conn = self.database.connect(DATABASE).await?;
+                let at = self.stage.clock.now();
+                let pid = self.members[place].kill().await?;
+                let lost = self.held(&mut conn, pid, at, &told).await?;
+                told += &format!(" ({lost} in flight)");
+                self.evidence.push(taken_over);
+                self.members[place].start(&[])?;
+            }
+            Fault::KillWeb => {
+                self.members[place].kill().await?;
+                self.members[place].start(&[])?;
+            }
+            Fault::StopWorker | Fault::StopWeb => {
+                let stops = Evidence::of(&self.members[place], &["stopping; a second signal stops at once"]);
+                let begun = Instant::now();
+                self.members[place].terminate().await?.wait().await?;
+                told += &format!(" (ended after {} ms)", begun.elapsed().as_millis());
+                self.evidence.push(stops);
+                self.members[place].start(&[])?;
+            }
+            Fault::CrashPostgres => {
+                told = format!("{} for {} ms", blow.fault.name(), blow.lasts.as_millis());
+                self.crash_postgres(blow.lasts).await?;
+            }
+            Fault::CutWorker | Fault::CutWeb | Fault::SeverWorker => {
+                let reconnects = Evidence::of(&self.members[place], &BROKE);
+                let before = self.held_now(place).await?;
+                let at = self.stage.clock.now();
+                self.members[place].proxy.set(Way::Cut);
+                sleep(blow.lasts.max(Duration::from_millis(20))).await;
+                if blow.fault == Fault::SeverWorker {
+                    let lost = before.len();
+                    told += &format!(" for {} ms ({lost} in flight)", blow.lasts.as_millis());
+                    self.incident(at, &told, before);
+                }
+                self.members[place].proxy.set(Way::Open);
+                if blow.fault.role() == Role::Worker {
+                    self.evidence.push(reconnects);
+                }
+            }
+            Fault::StallWorker | Fault::StallWeb => {
+                told += &format!(" for {} ms", blow.lasts.as_millis());
+                self.members[place].proxy.set(Way::Stalled);
+                let end = Instant::now() + blow.lasts;
+                if blow.fault == Fault::StallWeb {
+                    self.shows_its_loss(place, end).await?;
+                }
+                tokio::time::sleep_until(end).await;
+                self.members[place].proxy.set(Way::Open);
+            }
+            Fault::FillConnections => {
+                let held = self.fill_connections(place, blow.lasts).await?;
+                told += &format!(" ({held} connections held for {} ms)", blow.lasts.as_millis());
+            }
+            Fault::SkewWorker => {
+                // Minutes ahead or behind; ahead is what could send early.
+                let seconds = if blow.target.is_multiple_of(3) { -200 } else { 60 * (1 + blow.target as i64) };
+                told += &format!(" by {seconds} s");
+                self.members[place].terminate().await?.wait().await?;
+                let skewed = Evidence::of(&self.members[place], &["this machine's clock is not Postgres's"]);
+                self.members[place].start(&self.database.skewed(seconds))?;
+                self.evidence.push(skewed);
+            }
+            Fault::PauseWorker | Fault::BuryWorker | Fault::LoseWorker | Fault::LoseWeb => {
+                let lasting = self.begin(blow).await?;
+                return self.end(lasting).await;
+            }
+        }
+        self.told.push(told);
+        Ok(())
+    }
+
+    /// Begins a fault that lasts; returns it with its target.
+    pub async fn begin(&mut self, blow: Blow) -> anyhow::Result<Lasting> {
+        let place = self.place_of(blow, None);
+        let told = format!("{} {} for {} s", blow.fault.name(), self.members[place].name, blow.lasts.as_secs());
+        let member = &self.members[place];
+        let at = self.stage.clock.now();
+        match blow.fault {
+            Fault::PauseWorker => member.signal("-STOP").await?,
+            Fault::BuryWorker => member.proxy.set(Way::Stalled),
+            Fault::LoseWorker | Fault::LoseWeb => member.proxy.lose(),
+            other => anyhow::bail!("{} does not last", other.name()),
+        }
+        match blow.fault {
+            Fault::PauseWorker | Fault::BuryWorker => {
+                self.evidence.push(Evidence::of_workers(&self.members, TAKEN_OVER));
+                self.evidence
+                    .push(Evidence::of(&self.members[place], &["another process took", "worker session open"]));
+            }
+            Fault::LoseWorker => {
+                self.evidence.push(Evidence::of(&self.members[place], &BROKE));
+            }
+            _ => {}
+        }
+        sleep(STRAGGLER).await;
+        let held = self.held_now(place).await?;
+        if blow.fault != Fault::LoseWeb {
+            self.incident(at, &told, held);
+        }
+        Ok(Lasting { blow, place, until: Instant::now() + blow.lasts, told })
+    }
+
+    /// Waits for the end of a fault that lasts, and ends it.
+    pub async fn end(&mut self, lasting: Lasting) -> anyhow::Result<()> {
+        tokio::time::sleep_until(lasting.until).await;
+        let member = &self.members[lasting.place];
+        match lasting.blow.fault {
+            Fault::PauseWorker => member.signal("-CONT").await?,
+            _ => member.proxy.set(Way::Open),
+        }
+        self.told.push(lasting.told);
+        Ok(())
+    }
+
+    async fn crash_postgres(&mut self, away: Duration) -> anyhow::Result<()> {
+        for member in &self.members {
+            if member.role == Role::Worker {
+                self.evidence.push(Evidence::of(member, &BROKE));
+                self.evidence.push(Evidence::of(member, &["worker session open"]));
+            } else if away > WEB_LOOKS_EVERY {
+                self.evidence.push(Evidence::of(member, &["Postgres does not answer"]));
+                self.evidence.push(Evidence::of(member, &["Postgres answers again"]));
+            }
+        }
+        self.database.crash().await?;
+        let end = Instant::now() + away;
+        for place in 0..self.members.len() {
+            self.shows_its_loss(place, end).await?;
+        }
+        tokio::time::sleep_until(end).await;
+        self.database.begin().await
+    }
+
+    /// Whether `/readyz` and `/metrics` say that Postgres is away, if that lasts for long enough to be seen.
+    async fn shows_its_loss(&self, place: usize, end: Instant) -> anyhow::Result<()> {
+        let member = &self.members[place];
+        let left = end.saturating_duration_since(Instant::now());
+        // A process that is just beginning does not answer at all.
+        if left < SHOWS_AFTER {
+            return Ok(());
+        }
+        let Ok((status, body)) = member.ready(&self.http).await else { return Ok(()) };
+        ensure!(status == 503 && body["database"] == false, "{} is {status} without Postgres: {body}", member.name);
+        let up = member.metric(&self.http, "inkfleet_database_up").await?;
+        ensure!(Instant::now() > end || up == Some(0.0), "{} shows inkfleet_database_up {up:?}", member.name);
+        Ok(())
+    }
+
+    /// Takes every connection that is left, and the chance to get one from a worker that loses its own.
+    async fn fill_connections(&mut self, place: usize, lasts: Duration) -> anyhow::Result<usize> {
+        let reconnects = Evidence::of(&self.members[place], &BROKE);
+        self.members[place].proxy.set(Way::Cut);
+        let before = self.held_now(place).await?;
+        let at = self.stage.clock.now();
+        let mut held = vec![];
+        let end = Instant::now() + lasts;
+        while Instant::now() < end {
+            match self.database.connect(DATABASE).await {
+                Ok(conn) => held.push(conn),
+                Err(_) => {
+                    // Now that none is left, it may try.
+                    self.members[place].proxy.set(Way::Open);
+                    sleep(Duration::from_millis(10)).await;
+                }
+            }
+        }
+        ensure!(held.len() > 10, "only {} connections could be held", held.len());
+        let count = held.len();
+        for conn in held {
+            conn.close().await?;
+        }
+        self.incident(at, "fill-connections", before);
+        self.evidence.push(reconnects);
+        Ok(count)
+    }
+
+    /// Notes the deliveries that the ended process `pid` held; returns how many.
+    async fn held(
+        &mut self,
+        conn: &mut PgConnection,
+        pid: u32,
+        at: chrono::DateTime<chrono::Utc>,
+        told: &str,
+    ) -> anyhow::Result<usize> {
+        sleep(STRAGGLER).await;
+        let in_flight = held_by(conn, pid).await?;
+        let count = in_flight.len();
+        self.incident(at, told, in_flight);
+        Ok(count)
+    }
+
+    fn incident(&mut self, at: chrono::DateTime<chrono::Utc>, told: &str, in_flight: HashSet<Uuid>) {
+        self.incidents.push(Incident { at, what: told.to_owned(), in_flight });
+    }
+
+    /// The deliveries that a member's process holds.
+    async fn held_now(&self, place: usize) -> anyhow::Result<HashSet<Uuid>> {
+        let member = &self.members[place];
+        if member.role == Role::Web {
+            return Ok(HashSet::new());
+        }
+        let pid = member.pid().with_context(|| format!("{} does not run", member.name))?;
+        held_by(&mut self.database.connect(DATABASE).await?, pid).await
+    }
+}
+
+/// The deliveries whose jobs the process `pid` holds.
+async fn held_by(conn: &mut PgConnection, pid: u32) -> anyhow::Result<HashSet<Uuid>> {
+    let rows: Vec<(String,)> = sqlx::query_as(
+        "select payload->>'delivery_id' from jobs j join job_workers w on w.id = j.worker
+         where j.state = 1 and j.kind = 'delivery.attempt' and w.name like '%:' || $1::text",
+    )
+    .bind(pid.to_string())
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|(id,)| Ok(id.parse::<DeliveryId>()?.0)).collect()
+}
+
+impl Lasting {
+    /// The member that is struck.
+    pub fn place(&self) -> usize {
+        self.place
+    }
+}
+
+impl Member {
+    /// The sum of a metric's values, if it is shown.
+    async fn metric(&self, http: &reqwest::Client, name: &str) -> anyhow::Result<Option<f64>> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.port);
+        let text = http.get(url).timeout(Duration::from_secs(5)).send().await?.text().await?;
+        let values: Vec<f64> = text
+            .lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])))
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .collect();
+        Ok((!values.is_empty()).then(|| values.iter().sum()))
+    }
+}
