@@ -49,7 +49,12 @@ pub struct Claimed {
     pub worker: i32,
     /// The request that caused it.
     pub request_id: Option<String>,
+    /// Whether it is bulk work ([`Priority::Low`]).
+    pub bulk: bool,
 }
+
+/// The lanes of everything but bulk work; those of bulk work come behind them.
+const BEFORE_BULK: usize = LANES as usize * Priority::Low as usize;
 
 /// What one process remembers of a queue's lanes between claims.
 #[derive(Debug)]
@@ -61,6 +66,8 @@ pub struct Lanes {
     /// Where there was more than the last visit took.
     busy: Vec<bool>,
     turn: usize,
+    /// How many jobs of bulk work may be taken.
+    bulk: usize,
 }
 
 impl Lanes {
@@ -73,13 +80,33 @@ impl Lanes {
             looked: START.0,
             busy: vec![false; ALL],
             turn: 0,
+            bulk: usize::MAX,
         }
+    }
+
+    /// From now on, a claim takes about `most` jobs of bulk work ([`Priority::Low`]) or fewer; none, and does not even look
+    /// for any, if that is zero.
+    pub fn allow_bulk(&mut self, most: usize) {
+        self.bulk = most;
+    }
+
+    /// How many lanes are looked at.
+    fn open(&self) -> usize {
+        if self.bulk == 0 { BEFORE_BULK } else { ALL }
     }
 
     /// Lanes in the order of this visit: each priority's own, rotated.
     fn order(&self) -> Vec<usize> {
         let per = LANES as usize;
-        (0..ALL).map(|n| n - n % per + (n + self.turn) % per).collect()
+        (0..self.open()).map(|n| n - n % per + (n + self.turn) % per).collect()
+    }
+
+    /// How many jobs each lane of `order` may give, of `want` in all.
+    fn quotas(&self, order: &[usize], want: usize) -> Vec<usize> {
+        let busy = |lanes: &[bool]| lanes.iter().filter(|busy| **busy).count().max(1);
+        let share = want.div_ceil(busy(&self.busy)).max(1);
+        let bulk = share.min(self.bulk.div_ceil(busy(&self.busy[BEFORE_BULK..]))).max(1);
+        order.iter().map(|lane| if *lane < BEFORE_BULK { share } else { bulk }).collect()
     }
 
     /// How long it is until what was read from the beginning at `last` is read so again; zero or less from then on.
@@ -104,14 +131,15 @@ impl Lanes {
         let stopped = visit.order.iter().rposition(|lane| taken[*lane] > 0);
         // A full claim did not look at the lanes behind the one that filled it.
         let full = rows.len() >= visit.want;
-        let visited = if full { stopped.map_or(0, |n| n + 1) } else { ALL };
+        let visited = if full { stopped.map_or(0, |n| n + 1) } else { visit.order.len() };
         let newest = (now - MARGIN, Uuid::nil());
+        let more_bulk = taken[BEFORE_BULK..].iter().sum::<usize>() < self.bulk;
         let mut more = full;
         for (n, lane) in visit.order[..visited].iter().enumerate() {
-            let cut = taken[*lane] >= visit.quota || (full && Some(n) == stopped);
+            let cut = taken[*lane] >= visit.quotas[n] || (full && Some(n) == stopped);
             self.marks[*lane] = if cut { last[*lane].min(newest) } else { newest };
             self.busy[*lane] = cut;
-            more |= cut;
+            more |= cut && (*lane < BEFORE_BULK || more_bulk);
             if visit.swept[*lane] {
                 // Also if it was cut short: the next visit goes on from the mark, and what it may have missed is behind it.
                 self.swept[*lane] = now;
@@ -134,7 +162,7 @@ impl Default for Lanes {
 struct Visit {
     order: Vec<usize>,
     swept: Vec<bool>,
-    quota: usize,
+    quotas: Vec<usize>,
     want: usize,
 }
 
@@ -160,11 +188,11 @@ pub async fn claim(
     want: usize,
     now: DateTime<Utc>,
 ) -> Result<(Vec<Claimed>, bool), sqlx::Error> {
-    let busy = lanes.busy.iter().filter(|busy| **busy).count().max(1);
+    let order = lanes.order();
     let visit = Visit {
-        order: lanes.order(),
+        quotas: lanes.quotas(&order, want),
+        order,
         swept: lanes.swept.iter().map(|last| lanes.rest(*last, now) <= TimeDelta::zero()).collect(),
-        quota: want.div_ceil(busy).max(1),
         want,
     };
     let marks: Vec<Mark> =
@@ -175,12 +203,12 @@ pub async fn claim(
         r#"update jobs set state = 1, worker = $1, attempt = attempt + 1
            where ctid = any(array(
              select due.ctid
-             from unnest($2::smallint[], $3::timestamptz[], $4::uuid[]) as visit(lane, mark_at, mark_id)
+             from unnest($2::smallint[], $3::timestamptz[], $4::uuid[], $7::bigint[]) as visit(lane, mark_at, mark_id, quota)
              cross join lateral (
                select ctid from jobs
                where queue = $5 and state = 0 and lane = visit.lane
                  and (run_at, id) > (visit.mark_at, visit.mark_id) and run_at <= $6
-               order by run_at, id limit $7 for update skip locked) due
+               order by run_at, id limit visit.quota for update skip locked) due
              limit $8))
              and exists (select from job_workers where id = $1 for key share)
            returning id, org_id, lane, kind, payload, attempt, max_attempts, run_at, request_id"#,
@@ -190,7 +218,7 @@ pub async fn claim(
         &marks.iter().map(|mark| mark.1).collect::<Vec<_>>(),
         queue.name(),
         now,
-        visit.quota as i64,
+        &visit.quotas.iter().map(|quota| *quota as i64).collect::<Vec<_>>(),
         want as i64,
     )
     .fetch_all(conn)
@@ -212,6 +240,7 @@ pub async fn claim(
             run_at: row.run_at,
             worker,
             request_id: row.request_id,
+            bulk: row.lane as usize >= BEFORE_BULK,
         })
         .collect();
     Ok((claimed, more))
@@ -234,9 +263,9 @@ pub async fn next_due(
     now: DateTime<Utc>,
 ) -> Result<Next, sqlx::Error> {
     let again = lanes.rest(lanes.looked, now).to_std().ok().filter(|rest| !rest.is_zero());
-    let order: Vec<i16> = (0..ALL as i16).collect();
+    let order: Vec<i16> = (0..lanes.open() as i16).collect();
     let marks: Vec<DateTime<Utc>> =
-        lanes.marks.iter().map(|mark| if again.is_some() { mark.0 } else { START.0 }).collect();
+        lanes.marks[..lanes.open()].iter().map(|mark| if again.is_some() { mark.0 } else { START.0 }).collect();
     let started = Instant::now();
     let at = sqlx::query_scalar!(
         "select min(due.run_at) from unnest($1::smallint[], $2::timestamptz[]) as visit(lane, mark_at)
