@@ -3,7 +3,12 @@
 mod deliveries;
 mod program;
 mod receiver;
+mod replay;
 mod report;
+mod retention;
+mod seed;
+mod tally;
+mod traffic;
 
 use anyhow::bail;
 
@@ -14,6 +19,8 @@ async fn main() -> anyhow::Result<()> {
     let rest = words.get(1..).unwrap_or_default();
     match words.first().map(String::as_str) {
         Some("deliveries") => deliveries::run(rest).await,
+        Some("replay") => replay::run(rest).await,
+        Some("retention") => retention::run(rest).await,
         other => bail!("no benchmark is called {other:?}"),
     }
 }
