@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::support::TestApp;
 
 /// Every route that the five documents and our own surfaces promise.
-const PROMISED: [(&str, &str); 50] = [
+const PROMISED: [(&str, &str); 52] = [
     ("POST", "/api/v1/events"),
     ("POST", "/api/v1/events/batch"),
     ("GET", "/api/webhooks/endpoints"),
@@ -24,6 +24,8 @@ const PROMISED: [(&str, &str); 50] = [
     ("GET", "/api/webhooks/endpoints/{id}/deliveries"),
     ("POST", "/api/webhooks/endpoints/{id}/replay"),
     ("GET", "/api/webhooks/endpoints/{id}/replays"),
+    ("POST", "/api/webhooks/replays"),
+    ("GET", "/api/webhooks/replays"),
     ("GET", "/api/webhooks/event-types"),
     ("GET", "/api/webhooks/deliveries/{id}"),
     ("POST", "/api/webhooks/deliveries/{id}/retry"),

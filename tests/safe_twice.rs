@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chrono::Duration;
 use domain::session::{SessionIssuer, SessionKeys};
 use jobs::{
-    job::{NewJob, Queue},
+    event::{Again, resend},
+    job::{NewJob, Priority, Queue},
     lane::LaneSet,
     mail::SendMail,
     queue::{self, Claimed, Ended, Lanes, Session},
@@ -276,9 +277,8 @@ async fn a_replay_sends_each_delivery_once_more_in_total() {
         let mut tx = app.store.begin().await.unwrap();
         let held = app.deliveries(&org, &endpoint).await.last().unwrap()["id"].as_str().unwrap().parse().unwrap();
         let (now, chance) = (app.clock.now(), &app.chance);
-        jobs::event::resend(&mut tx, org.id, &[held], "half done", jobs::job::Priority::Low, now, chance)
-            .await
-            .unwrap();
+        let again = Again { reason: "half done", priority: Priority::Low, replay_id: None, steps: None };
+        resend(&mut tx, org.id, &[held], again, now, chance).await.unwrap();
         drop(tx);
         assert_eq!(job.attempt, 1);
         dying.session.close(&mut dying.conn, app.clock.now()).await.unwrap();

@@ -5,7 +5,12 @@ mod deliveries;
 mod program;
 mod queue;
 mod receiver;
+mod replay;
 mod report;
+mod retention;
+mod seed;
+mod tally;
+mod traffic;
 mod words;
 
 use anyhow::bail;
@@ -16,15 +21,14 @@ async fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let rest = words.get(1..).unwrap_or_default();
     match words.first().map(String::as_str) {
-
         Some("ours") => queue::ours::run(&words::Words(rest.to_vec())).await,
         Some("queue") => queue::run(&words::Words(rest.to_vec())).await,
         Some("growth") => queue::growth::run(&words::Words(rest.to_vec())).await,
         Some("scale") => queue::scale::run(&words::Words(rest.to_vec())).await,
-
         Some("chaos") => chaos::run(rest).await,
-
         Some("deliveries") => deliveries::run(rest).await,
+        Some("replay") => replay::run(rest).await,
+        Some("retention") => retention::run(rest).await,
         other => bail!("no benchmark is called {other:?}"),
     }
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::id::{DeliveryId, EndpointId, EventId, OrgId, floor_uuid};
+use crate::id::{DeliveryId, EndpointId, EventId, OrgId};
 
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type, serde::Serialize, serde::Deserialize)]
@@ -234,8 +234,8 @@ pub async fn change_many(conn: &mut PgConnection, changes: &[&Change], now: Date
     Ok(())
 }
 
-/// Makes finished or held deliveries of one endpoint pending again, their schedule starting anew at `now`. Returns those
-/// that changed; one that is pending already is left as it is. A test stays a test: it is made once more.
+/// Makes finished or held deliveries pending again, their schedule starting anew at `now`. Returns those that changed; one
+/// that is pending already is left as it is. A test stays a test: it is made once more.
 pub async fn reopen(
     conn: &mut PgConnection,
     org_id: OrgId,
@@ -243,14 +243,22 @@ pub async fn reopen(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<Vec<DeliveryId>, sqlx::Error> {
+    let mut ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    // In one order, so that two who reopen the same ones do not wait for each other.
+    ids.sort_unstable();
+    let (Some(first), Some(last)) = (ids.first().copied(), ids.last().copied()) else { return Ok(vec![]) };
+    // The bounds tell the plan which days' partitions to look into.
     let ids = sqlx::query_scalar!(
-        "update deliveries set state = 'pending', tries = 0, scheduled_from = $3, next_attempt_at = $3, reason = $4,
+        "update deliveries d set state = 'pending', tries = 0, scheduled_from = $3, next_attempt_at = $3, reason = $4,
                 finished_at = null
-         where org_id = $1 and id = any($2) and state <> 'pending' returning id",
+         from unnest($2::uuid[]) as f(id)
+         where d.id = f.id and d.org_id = $1 and d.id between $5 and $6 and d.state <> 'pending' returning d.id",
         org_id.0,
-        &ids.iter().map(|id| id.0).collect::<Vec<_>>(),
+        &ids,
         now,
         reason,
+        first,
+        last,
     )
     .fetch_all(conn)
     .await?;
@@ -275,40 +283,4 @@ pub async fn cancel_for_endpoint(
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
-}
-
-/// Which past deliveries a replay takes. Tests are never among them: their data is made up.
-#[derive(Debug, Clone)]
-pub struct ReplayRange {
-    /// In one of these states.
-    pub states: Vec<State>,
-    /// Of one of these types, or of any.
-    pub event_types: Option<Vec<String>>,
-    /// Made at or after.
-    pub from: DateTime<Utc>,
-    /// Made before.
-    pub to: DateTime<Utc>,
-}
-
-/// How many deliveries of an endpoint a range holds.
-pub async fn count_range(
-    conn: &mut PgConnection,
-    org_id: OrgId,
-    endpoint_id: EndpointId,
-    range: &ReplayRange,
-) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select count(*) as "n!" from deliveries d
-           where d.org_id = $1 and d.endpoint_id = $2 and d.id >= $3 and d.id < $4 and d.state = any($5) and not d.is_test
-             and ($6::text[] is null or exists (select 1 from events e
-                  where e.id = d.event_id and e.org_id = d.org_id and e.type = any($6)))"#,
-        org_id.0,
-        endpoint_id.0,
-        floor_uuid(range.from),
-        floor_uuid(range.to),
-        &range.states.iter().map(|s| s.name()).collect::<Vec<_>>() as &[&str],
-        range.event_types.as_deref(),
-    )
-    .fetch_one(conn)
-    .await
 }

@@ -284,7 +284,7 @@ pub async fn rotate_secret(
 }
 
 /// Marks an endpoint as deleted; `false` when there was none. Its deliveries under way are cancelled by
-/// [`crate::delivery::cancel_for_endpoint`] in the same transaction.
+/// [`crate::delivery::cancel_for_endpoint`] in the same transaction. Waits for a replay that reopens some right now.
 pub async fn delete(
     conn: &mut PgConnection,
     org_id: OrgId,
@@ -292,7 +292,8 @@ pub async fn delete(
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "update endpoints set deleted_at = $3 where org_id = $1 and id = $2 and deleted_at is null",
+        "with locked as (select id from endpoints where org_id = $1 and id = $2 and deleted_at is null for update)
+         update endpoints e set deleted_at = $3 from locked where e.id = locked.id",
         org_id.0,
         id.0,
         now,
@@ -362,6 +363,22 @@ pub async fn lock_many(conn: &mut PgConnection, ids: &[EndpointId]) -> Result<Ve
     .await
 }
 
+/// Endpoints of an organisation that are not deleted, kept from being deleted until the transaction ends. Recorders go on
+/// meanwhile: what they lock is weaker than what a deletion locks.
+pub async fn keep_many(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    ids: &[EndpointId],
+) -> Result<Vec<Endpoint>, sqlx::Error> {
+    select!(
+        "where org_id = $1 and id = any($2) and deleted_at is null order by id for key share",
+        org_id.0,
+        &ids.iter().map(|id| id.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Stores the health of locked endpoints.
 pub async fn store_health(conn: &mut PgConnection, endpoints: &[&Endpoint]) -> Result<(), sqlx::Error> {
     sqlx::query!(
@@ -402,6 +419,23 @@ pub async fn dialect_of(
     )
     .fetch_optional(conn)
     .await
+}
+
+/// The dialects of endpoints, of deleted ones too.
+pub async fn dialects_of(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    ids: &[EndpointId],
+) -> Result<Vec<(EndpointId, DialectName)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select id as "id: EndpointId", dialect as "dialect: DialectName" from endpoints
+           where org_id = $1 and id = any($2)"#,
+        org_id.0,
+        &ids.iter().map(|id| id.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.dialect)).collect())
 }
 
 /// How many endpoints there are of each health, for the metrics.

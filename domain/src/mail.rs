@@ -14,7 +14,7 @@ pub use letter::Letter;
 
 use crate::{
     chance::Chance,
-    id::{MailId, OrgId},
+    id::{MailId, OrgId, floor_uuid},
     user::EmailAddress,
 };
 
@@ -185,6 +185,14 @@ pub async fn mark_failed(
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Removes mails from before `before` that were sent or refused. What still waits stays.
+pub async fn forget(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!("delete from mails where id < $1 and state in ('sent', 'failed')", floor_uuid(before))
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected())
 }
 
 /// Which mails are wanted.

@@ -1,12 +1,20 @@
-//! Replays: past deliveries of an endpoint sent once more, as a durable job with progress, pause and a rate.
+//! Replays: past deliveries of one or more endpoints sent once more, as a durable job with progress, pause and a rate.
+//!
+//! A replay takes deliveries as they stood when it began: one that has finished since, because somebody else sent it
+//! again, is left alone. Its cursor goes forward only, so each delivery is taken once at most. [`look`] is the one way
+//! to find what it takes; the count reads ahead of the cursor by the same look, and the cursor never overtakes it.
+
+mod look;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+pub use look::{Look, count, look};
+
 use crate::{
-    delivery::{ReplayRange, State as DeliveryState},
-    id::{DeliveryId, EndpointId, OrgId, ReplayId, UserId, floor_uuid},
+    delivery::State as DeliveryState,
+    id::{EndpointId, OrgId, ReplayId, UserId, floor_uuid},
 };
 
 /// Where a replay stands.
@@ -42,8 +50,8 @@ pub struct Replay {
     pub id: ReplayId,
     /// Whose.
     pub org_id: OrgId,
-    /// To which endpoint.
-    pub endpoint_id: EndpointId,
+    /// To which endpoints.
+    pub endpoint_ids: Vec<EndpointId>,
     /// Where it stands.
     pub state: State,
     /// Deliveries in these states are taken.
@@ -58,14 +66,40 @@ pub struct Replay {
     pub run: i32,
     /// Deliveries per second.
     pub per_second: i32,
-    /// How many deliveries were in the range when it began.
+    /// How far `total` is counted; `None` when it is whole.
+    pub counted_id: Option<Uuid>,
+    /// How many deliveries the range holds, as far as it is counted.
     pub total: i64,
     /// How many were sent again.
     pub replayed: i64,
+    /// No job of it that waits in the queue is due before.
+    pub waiting_from: Option<DateTime<Utc>>,
     /// When it began.
     pub created_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl Replay {
+    /// How many deliveries it takes, once they are counted.
+    pub fn total(&self) -> Option<i64> {
+        self.counted_id.is_none().then_some(self.total)
+    }
+}
+
+/// Which past deliveries a replay takes. Tests are never among them: their data is made up.
+#[derive(Debug, Clone)]
+pub struct Range {
+    /// To one of these endpoints.
+    pub endpoint_ids: Vec<EndpointId>,
+    /// In one of these states.
+    pub states: Vec<DeliveryState>,
+    /// Of one of these types, or of any.
+    pub event_types: Option<Vec<String>>,
+    /// Made at or after.
+    pub from: DateTime<Utc>,
+    /// Made before.
+    pub to: DateTime<Utc>,
 }
 
 /// A replay that is about to begin.
@@ -75,37 +109,35 @@ pub struct NewReplay<'a> {
     pub id: ReplayId,
     /// Whose.
     pub org_id: OrgId,
-    /// To which endpoint.
-    pub endpoint_id: EndpointId,
     /// Which deliveries.
-    pub range: &'a ReplayRange,
+    pub range: &'a Range,
     /// Deliveries per second, 1 to 10,000.
     pub per_second: i32,
-    /// How many the range holds now.
-    pub total: i64,
     /// Who asked.
     pub created_by: UserId,
 }
 
-/// Stores a replay, running.
+/// Stores a replay, running and not counted yet.
 pub async fn insert(conn: &mut PgConnection, new: &NewReplay<'_>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    let from = floor_uuid(new.range.from);
+    let (range, from) = (new.range, floor_uuid(new.range.from));
     // The cursor stands just before the range: the job reads what comes after it.
     let before = Uuid::from_u128(from.as_u128().saturating_sub(1));
+    let ids: Vec<Uuid> = range.endpoint_ids.iter().map(|id| id.0).collect();
+    let (one, several) = if let [one] = ids[..] { (Some(one), None) } else { (None, Some(&ids[..])) };
     sqlx::query!(
-        "insert into replays (id, org_id, endpoint_id, state, delivery_states, event_types, from_id, to_id, cursor_id,
-                              per_second, total, created_by, created_at, updated_at)
-         values ($1, $2, $3, 'running', $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)",
+        "insert into replays (id, org_id, endpoint_id, endpoint_ids, state, delivery_states, event_types, from_id, to_id,
+                              cursor_id, counted_id, per_second, total, created_by, created_at, updated_at)
+         values ($1, $2, $3, $4, 'running', $5, $6, $7, $8, $9, $9, $10, 0, $11, $12, $12)",
         new.id.0,
         new.org_id.0,
-        new.endpoint_id.0,
-        &new.range.states.iter().map(|s| s.name()).collect::<Vec<_>>() as &[&str],
-        new.range.event_types.as_deref(),
+        one,
+        several,
+        &range.states.iter().map(|s| s.name()).collect::<Vec<_>>() as &[&str],
+        range.event_types.as_deref(),
         from,
-        floor_uuid(new.range.to),
+        floor_uuid(range.to),
         before,
         new.per_second,
-        new.total,
         new.created_by.0,
         now,
     )
@@ -118,9 +150,10 @@ macro_rules! select {
     ($tail:literal, $($arg:expr),* $(,)?) => {
         sqlx::query_as!(
             Replay,
-            r#"select id as "id: ReplayId", org_id as "org_id: OrgId", endpoint_id as "endpoint_id: EndpointId",
-                      state as "state: State", delivery_states, event_types, cursor_id, to_id, run, per_second, total,
-                      replayed, created_at, finished_at
+            r#"select id as "id: ReplayId", org_id as "org_id: OrgId",
+                      coalesce(endpoint_ids, array[endpoint_id]) as "endpoint_ids!: Vec<EndpointId>",
+                      state as "state: State", delivery_states, event_types, cursor_id, to_id, run, per_second,
+                      counted_id, total, replayed, waiting_from, created_at, finished_at
                from replays "# + $tail,
             $($arg),*
         )
@@ -137,18 +170,19 @@ pub async fn lock(conn: &mut PgConnection, org_id: OrgId, id: ReplayId) -> Resul
     select!("where org_id = $1 and id = $2 for update", org_id.0, id.0).fetch_optional(conn).await
 }
 
-/// An endpoint's replays, newest first.
+/// An organisation's replays, or those that take an endpoint's deliveries, newest first.
 pub async fn list(
     conn: &mut PgConnection,
     org_id: OrgId,
-    endpoint_id: EndpointId,
+    endpoint_id: Option<EndpointId>,
     before: Option<ReplayId>,
     limit: i64,
 ) -> Result<Vec<Replay>, sqlx::Error> {
     select!(
-        "where org_id = $1 and endpoint_id = $2 and id < $3 order by id desc limit $4",
+        "where org_id = $1 and ($2::uuid is null or endpoint_id = $2 or $2 = any(endpoint_ids)) and id < $3
+         order by id desc limit $4",
         org_id.0,
-        endpoint_id.0,
+        endpoint_id.map(|id| id.0),
         before.map_or(Uuid::max(), |id| id.0),
         limit,
     )
@@ -175,19 +209,24 @@ pub async fn set_state(
     .await
 }
 
-/// Moves the cursor and the count on.
+/// Moves a replay on by `sent` deliveries to `cursor`; its jobs wait from `waiting_from` on.
 pub async fn advance(
     conn: &mut PgConnection,
     id: ReplayId,
     cursor: Uuid,
-    replayed: i64,
+    sent: i64,
+    waiting_from: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
+    // What an endpoint that went off and on again meanwhile left held is taken as well, though nobody counted it.
     sqlx::query!(
-        "update replays set cursor_id = $2, replayed = replayed + $3, updated_at = $4 where id = $1",
+        "update replays set cursor_id = $2, replayed = replayed + $3, total = greatest(total, replayed + $3),
+                waiting_from = $4, updated_at = $5
+         where id = $1",
         id.0,
         cursor,
-        replayed,
+        sent,
+        waiting_from,
         now,
     )
     .execute(conn)
@@ -195,29 +234,13 @@ pub async fn advance(
     Ok(())
 }
 
-/// The next deliveries of a replay, in the order of their making.
-pub async fn next_deliveries(
-    conn: &mut PgConnection,
-    replay: &Replay,
-    limit: i64,
-) -> Result<Vec<DeliveryId>, sqlx::Error> {
-    let ids = sqlx::query_scalar!(
-        "select d.id from deliveries d
-         where d.org_id = $1 and d.endpoint_id = $2 and d.id > $3 and d.id < $4 and d.state = any($5) and not d.is_test
-           and ($6::text[] is null or exists (select 1 from events e
-                where e.id = d.event_id and e.org_id = d.org_id and e.type = any($6)))
-         order by d.id limit $7",
-        replay.org_id.0,
-        replay.endpoint_id.0,
-        replay.cursor_id,
-        replay.to_id,
-        &replay.delivery_states,
-        replay.event_types.as_deref(),
-        limit,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(ids.into_iter().map(DeliveryId).collect())
+/// Removes replays that ended before `before`.
+pub async fn forget(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    // The id tells when it began, which was earlier, and has an index.
+    let done = sqlx::query!("delete from replays where id < $1 and finished_at < $2", floor_uuid(before), before)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected())
 }
 
 /// The states a replay may take: everything that is not under way.

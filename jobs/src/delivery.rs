@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use domain::{
     delivery::{self, Change, State},
-    id::DeliveryId,
+    id::{DeliveryId, ReplayId},
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,16 @@ use crate::{
 pub struct AttemptDelivery {
     /// Which delivery.
     pub delivery_id: DeliveryId,
+    /// The replay that sends it again, which counts how many of its jobs still wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_id: Option<ReplayId>,
+}
+
+impl AttemptDelivery {
+    /// The first time, or by hand.
+    pub const fn of(delivery_id: DeliveryId) -> Self {
+        Self { delivery_id, replay_id: None }
+    }
 }
 
 impl Job for AttemptDelivery {
@@ -39,7 +49,7 @@ impl Job for AttemptDelivery {
 /// Gives up the delivery whose job an operator removed, so that it does not look pending for ever and can be retried.
 /// A job of another kind changes nothing.
 pub async fn give_up(conn: &mut PgConnection, job: &JobRow, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    let (true, Ok(AttemptDelivery { delivery_id })) =
+    let (true, Ok(AttemptDelivery { delivery_id, .. })) =
         (job.kind == AttemptDelivery::KIND, serde_json::from_value(job.payload.clone()))
     else {
         return Ok(());

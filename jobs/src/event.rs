@@ -4,14 +4,14 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     chance::Chance,
     delivery::{self, NewDelivery},
     dialect,
     endpoint::{self, Audience, Subscriber},
     event::{self, Known, NewEvent},
-    id::{DeliveryId, EndpointId, EventId, OrgId},
+    id::{DeliveryId, EndpointId, EventId, OrgId, ReplayId},
 };
 
 use crate::{
@@ -101,20 +101,37 @@ pub async fn publish_test(
     Ok(delivery.id)
 }
 
+/// Why and how deliveries are sent again.
+#[derive(Debug, Clone, Copy)]
+pub struct Again<'a> {
+    /// The sentence that says why.
+    pub reason: &'a str,
+    /// Before or behind the others.
+    pub priority: Priority,
+    /// The replay that they belong to.
+    pub replay_id: Option<ReplayId>,
+    /// How many become due together, and how long after them the next ones; all at once without it.
+    pub steps: Option<(usize, TimeDelta)>,
+}
+
 /// Sends finished or held deliveries again, their schedules starting anew; returns those that were not pending already.
 pub async fn resend(
     tx: &mut Tx,
     org_id: OrgId,
     ids: &[DeliveryId],
-    reason: &str,
-    priority: Priority,
+    again: Again<'_>,
     now: DateTime<Utc>,
     chance: &Chance,
 ) -> Result<Vec<DeliveryId>, sqlx::Error> {
-    let reopened = delivery::reopen(tx, org_id, ids, reason, now).await?;
+    let mut reopened = delivery::reopen(tx, org_id, ids, again.reason, now).await?;
+    // Oldest first.
+    reopened.sort_unstable();
+    let due = |n: usize| again.steps.map_or(now, |(together, gap)| now + gap * (n / together.max(1)) as i32);
     let jobs: Vec<NewJob> = reopened
         .iter()
-        .map(|id| NewJob::new(org_id, &AttemptDelivery { delivery_id: *id }, now, chance).priority(priority))
+        .map(|id| AttemptDelivery { delivery_id: *id, replay_id: again.replay_id })
+        .enumerate()
+        .map(|(n, job)| NewJob::new(org_id, &job, now, chance).priority(again.priority).at(due(n)))
         .collect();
     queue::enqueue_many(tx, &jobs).await?;
     Ok(reopened)
@@ -132,7 +149,7 @@ async fn send(
         .iter()
         .filter(|delivery| delivery.live)
         .map(|delivery| {
-            NewJob::new(delivery.org_id, &AttemptDelivery { delivery_id: delivery.id }, now, chance)
+            NewJob::new(delivery.org_id, &AttemptDelivery::of(delivery.id), now, chance)
                 .request(request_id.map(str::to_owned))
         })
         .collect();

@@ -21,6 +21,8 @@ const ORDINARY: i16 = 32;
 const PER_PRIORITY: i16 = 2 * ORDINARY;
 /// The lanes of one queue.
 pub const PER_QUEUE: i16 = PER_PRIORITY * Priority::ALL.len() as i16;
+/// How many lanes of a queue come before those of bulk work ([`Priority::Low`]).
+pub const BEFORE_BULK: usize = PER_PRIORITY as usize * Priority::Low as usize;
 /// All lanes.
 pub const LANES: i16 = PER_QUEUE * Queue::ALL.len() as i16;
 
@@ -65,6 +67,17 @@ impl Lane {
     /// The lane at `place` of a queue.
     pub fn at(queue: Queue, place: usize) -> Self {
         Self(queue as i16 * PER_QUEUE + place as i16)
+    }
+
+    /// Whether it is for bulk work ([`Priority::Low`]).
+    pub fn is_bulk(self) -> bool {
+        self.place() >= BEFORE_BULK
+    }
+
+    /// The lanes of an organisation: the ordinary one and the one for a flood.
+    pub fn both(queue: Queue, priority: Priority, org_id: OrgId) -> [Self; 2] {
+        let lane = Self::new(queue, priority, org_id);
+        [lane, lane.flooded()]
     }
 
     /// The priority's first place, for the lanes of a queue in turn.

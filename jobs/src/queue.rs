@@ -5,6 +5,7 @@
 //! `domain::clock`).
 
 pub mod admin;
+mod backlog;
 mod claim;
 mod complete;
 mod enqueue;
@@ -12,6 +13,7 @@ mod session;
 
 use std::time::Duration;
 
+pub use backlog::{Backlog, Waiting, backlog};
 pub use claim::{Claimed, Lanes, Next, claim, next_due};
 pub use complete::{Completed, Ended, Ending, JobKey, complete, delete_running, reschedule_running};
 pub use enqueue::{enqueue, enqueue_many, enqueue_once};

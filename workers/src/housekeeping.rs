@@ -1,7 +1,7 @@
 //! The installation's own housekeeping.
 
 use chrono::TimeDelta;
-use domain::{event, idempotency, partition};
+use domain::{event, idempotency, mail, partition, replay};
 use jobs::{housekeeping::KeepHouse, queue::admin};
 
 use crate::{
@@ -17,12 +17,20 @@ pub async fn keep(context: Context, _: KeepHouse, _: Run) -> anyhow::Result<Outc
     let retention = TimeDelta::days(i64::from(context.settings.retention_days));
     let mut conn = context.store.pool().acquire().await?;
     if !partition::ensure(&mut conn, now).await? {
-        tracing::warn!("the coming days' partitions wait for a long transaction; the next hour tries again");
+        tracing::warn!("another change of partitions is under way; the next hour makes the coming days");
     }
     let dropped = partition::drop_before(&mut conn, (now - retention).date_naive()).await?;
-    if !dropped.is_empty() {
-        tracing::info!(?dropped, "partitions past retention dropped");
+    if !dropped.gone.is_empty() {
+        tracing::info!(dropped = ?dropped.gone, "partitions past retention dropped");
     }
+    if dropped.left > 0 {
+        tracing::warn!(
+            left = dropped.left,
+            "partitions past retention are in use by a long transaction; the next hour tries again"
+        );
+    }
+    replay::forget(&mut conn, now - retention).await?;
+    mail::forget(&mut conn, now - retention).await?;
     idempotency::forget(&mut conn, now - TimeDelta::days(1)).await?;
     event::forget_client_ids(&mut conn, now - TimeDelta::days(30)).await?;
     admin::forget(&mut conn, now - TimeDelta::days(35), now - TimeDelta::days(3)).await?;

@@ -8,7 +8,10 @@ use domain::{
     endpoint, event,
     id::DeliveryId,
 };
-use jobs::{event::resend, job::Priority};
+use jobs::{
+    event::{Again, resend},
+    job::Priority,
+};
 use poem_openapi::{
     ApiResponse, Enum, Object, OpenApi,
     param::{Path, Query},
@@ -276,8 +279,9 @@ impl DeliveryApi {
         }
         let now = self.0.clock.now();
         let mut tx = self.0.store.begin().await?;
-        let reason = "Due at once: retried by hand.";
-        resend(&mut tx, auth.0.org_id, &[row.id], reason, Priority::High, now, &self.0.chance).await?;
+        let again =
+            Again { reason: "Due at once: retried by hand.", priority: Priority::High, replay_id: None, steps: None };
+        resend(&mut tx, auth.0.org_id, &[row.id], again, now, &self.0.chance).await?;
         tx.commit().await?;
         let row = self.find(&auth.0, &id.0).await?;
         let mut conn = self.0.store.pool().acquire().await?;

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     job::Queue,
-    lane::{Lane, LaneSet, PER_QUEUE},
+    lane::{BEFORE_BULK, Lane, LaneSet, PER_QUEUE},
 };
 
 /// How long a transaction may take to commit its jobs without their waiting for a sweep.
@@ -73,6 +73,8 @@ pub struct Lanes {
     /// Where the last wide visit did not come to, because it had enough before.
     owed: LaneSet,
     turn: usize,
+    /// How many jobs of bulk work may be taken.
+    bulk: usize,
 }
 
 impl Lanes {
@@ -88,23 +90,43 @@ impl Lanes {
             busy: LaneSet::NONE,
             owed: LaneSet::NONE,
             turn: 0,
+            bulk: usize::MAX,
         }
+    }
+
+    /// From now on, a claim takes about `most` jobs of bulk work ([`Priority::Low`](crate::job::Priority::Low)) or fewer;
+    /// none, and does not even look for any, if that is zero.
+    pub fn allow_bulk(&mut self, most: usize) {
+        self.bulk = most;
+    }
+
+    /// How many lanes are looked at.
+    fn open(&self) -> usize {
+        if self.bulk == 0 { BEFORE_BULK } else { ALL }
+    }
+
+    /// How many of some places are known to have a backlog, one at least.
+    fn busy(&self, places: std::ops::Range<usize>) -> usize {
+        places.filter(|place| self.busy.has(*place)).count().max(1)
     }
 
     /// Plans a visit for `want` jobs. Each priority's lanes come in an order of their own, rotated.
     fn plan(&mut self, rung: LaneSet, want: usize, now: DateTime<Utc>) -> Visit {
         self.busy.extend(rung);
-        let wide = (self.busy.is_empty() && self.owed.is_empty()) || is_over(WIDE_EVERY, self.widened, now);
+        let per = Lane::PER_PRIORITY;
+        let all = (0..self.open()).map(|n| Lane::first_of_priority(n) + (n + self.turn) % per);
+        let narrow: Vec<usize> =
+            all.clone().filter(|place| self.busy.has(*place) || self.owed.has(*place)).collect();
+        let wide = narrow.is_empty() || is_over(WIDE_EVERY, self.widened, now);
         if wide {
             self.widened = now;
         }
-        let per = Lane::PER_PRIORITY;
-        let turned = (0..ALL).map(|n| Lane::first_of_priority(n) + (n + self.turn) % per);
-        let places: Vec<usize> =
-            turned.filter(|place| wide || self.busy.has(*place) || self.owed.has(*place)).collect();
+        let places = if wide { all.collect() } else { narrow };
         let swept = places.iter().map(|place| is_over(self.sweep_every, self.swept[*place], now)).collect();
-        let busy = (0..ALL).filter(|place| self.busy.has(*place)).count();
-        Visit { wide, places, swept, quota: want.div_ceil(busy.max(1)), want }
+        let share = want.div_ceil(self.busy(0..self.open()));
+        let bulk = share.min(self.bulk.div_ceil(self.busy(BEFORE_BULK..ALL))).max(1);
+        let quotas = places.iter().map(|place| if *place < BEFORE_BULK { share } else { bulk }).collect();
+        Visit { wide, places, swept, quotas, want }
     }
 
     fn swept_in(&mut self, took: Duration) {
@@ -126,7 +148,7 @@ impl Lanes {
         let visited = if full { stopped.map_or(0, |n| n + 1) } else { visit.places.len() };
         let newest = (now - MARGIN, Uuid::nil());
         for (n, place) in visit.places[..visited].iter().enumerate() {
-            let cut = taken[*place] >= visit.quota || (full && Some(n) == stopped);
+            let cut = taken[*place] >= visit.quotas[n] || (full && Some(n) == stopped);
             self.marks[*place] = if cut { last[*place].min(newest) } else { newest };
             self.owed.remove(*place);
             match cut {
@@ -144,7 +166,9 @@ impl Lanes {
         if let Some(n) = stopped {
             self.turn = visit.places[n] % Lane::PER_PRIORITY + 1;
         }
-        full || !self.busy.is_empty() || !self.owed.is_empty()
+        let more_bulk = taken[BEFORE_BULK..].iter().sum::<usize>() < self.bulk;
+        let worth = if more_bulk { self.open() } else { BEFORE_BULK };
+        full || (0..worth).any(|place| self.busy.has(place) || self.owed.has(place))
     }
 }
 
@@ -158,7 +182,7 @@ struct Visit {
     wide: bool,
     places: Vec<usize>,
     swept: Vec<bool>,
-    quota: usize,
+    quotas: Vec<usize>,
     want: usize,
 }
 
@@ -193,11 +217,12 @@ pub async fn claim(
         r#"update jobs set state = 1, worker = $1, attempt = attempt + 1
            where ctid = any(array(
              select due.ctid
-             from unnest($2::smallint[], $3::timestamptz[], $4::uuid[]) as visit(lane, mark_at, mark_id)
+             from unnest($2::smallint[], $3::timestamptz[], $4::uuid[], $6::bigint[])
+                  as visit(lane, mark_at, mark_id, quota)
              cross join lateral (
                select ctid from jobs
                where lane = visit.lane and (run_at, id) > (visit.mark_at, visit.mark_id) and run_at <= $5 and state = 0
-               order by run_at, id limit $6 for update skip locked) due
+               order by run_at, id limit visit.quota for update skip locked) due
              limit $7))
              and exists (select from job_workers where id = $1 for key share)
            returning id, lane, org_id, kind, payload as "payload: Json<Box<RawValue>>", attempt, max_attempts, run_at, request_id"#,
@@ -206,7 +231,7 @@ pub async fn claim(
         &marks.iter().map(|mark| mark.0).collect::<Vec<_>>(),
         &marks.iter().map(|mark| mark.1).collect::<Vec<_>>(),
         now,
-        visit.quota as i64,
+        &visit.quotas.iter().map(|quota| *quota as i64).collect::<Vec<_>>(),
         want as i64,
     )
     .fetch_all(conn)
@@ -248,9 +273,9 @@ pub struct Next {
 pub async fn next_due(conn: &mut PgConnection, lanes: &mut Lanes, now: DateTime<Utc>) -> Result<Next, sqlx::Error> {
     let rest = (lanes.sweep_every - (now - lanes.looked).abs()).to_std().ok();
     let again = rest.filter(|rest| !rest.is_zero());
-    let places: Vec<i16> = Lane::of(lanes.queue).map(|lane| lane.0).collect();
+    let places: Vec<i16> = Lane::of(lanes.queue).take(lanes.open()).map(|lane| lane.0).collect();
     let marks: Vec<DateTime<Utc>> =
-        lanes.marks.iter().map(|mark| if again.is_some() { mark.0 } else { START.0 }).collect();
+        lanes.marks[..lanes.open()].iter().map(|mark| if again.is_some() { mark.0 } else { START.0 }).collect();
     let started = Instant::now();
     let at = sqlx::query_scalar!(
         "select min(due.run_at) from unnest($1::smallint[], $2::timestamptz[]) as visit(lane, mark_at)

@@ -23,9 +23,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 /// The jobs that a claimer has handed out and whose outcomes are not stored yet.
 pub type Held = Arc<Mutex<HashSet<JobId>>>;
 
-/// A claimed job and its place among the running ones.
+/// A place among the running jobs, and for bulk work one among that.
+pub type Place = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+
+/// A claimed job and its place.
 #[derive(Debug)]
-pub struct Slot(Box<(Claimed, OwnedSemaphorePermit, Hold)>);
+pub struct Slot(Box<(Claimed, Place, Hold)>);
 
 /// That a job is held; to be dropped when its outcome is stored.
 #[derive(Debug)]
@@ -33,14 +36,14 @@ pub struct Hold(JobId, Held);
 
 impl Slot {
     /// A job with the place that the claimer took for it, among those that are `held`.
-    pub fn new(job: Claimed, place: OwnedSemaphorePermit, held: &Held) -> Self {
+    pub fn new(job: Claimed, place: Place, held: &Held) -> Self {
         held.lock().expect("no panic under the lock").insert(job.id);
         let hold = Hold(job.id, held.clone());
         Self(Box::new((job, place, hold)))
     }
 
     /// The job, the place to be dropped when its work is over, and the hold.
-    pub fn take(self) -> (Claimed, OwnedSemaphorePermit, Hold) {
+    pub fn take(self) -> (Claimed, Place, Hold) {
         *self.0
     }
 }

@@ -1,4 +1,7 @@
 //! Takes due jobs for one queue: as many as can start now, and no more.
+//!
+//! Bulk work has a part of the places only. What happens now has priority, but that alone would not spare it the wait for
+//! a place that bulk work has taken before.
 
 use std::{
     sync::{Arc, Mutex},
@@ -31,6 +34,10 @@ const BATCH: usize = 512;
 const QUIET: Duration = Duration::from_millis(20);
 /// The wait for a due job that a claim did not get, because somebody else has it locked.
 const LOCKED: Duration = Duration::from_millis(250);
+/// Bulk work has one place in so many. Once it has them all, it gets the next when so many parts of them are free, because
+/// a claim for each would cost more than the wait.
+const BULK: (usize, usize) = (4, 4);
+
 /// Starts claiming for `queue` until `stop`; the jobs come out of the receiver, each with its place among `concurrency`.
 /// If the receiver goes away, so that nobody runs the queue's jobs any more, `broken` is cancelled.
 pub fn start(
@@ -44,9 +51,13 @@ pub fn start(
     let (out, jobs) = mpsc::channel(concurrency);
     let closed = out.clone();
     tokio::spawn(async move {
+        let bulk = (concurrency / BULK.0).max(1);
         let claiming = Claimer {
             figures: Figures::of(queue),
             places: Arc::new(Semaphore::new(concurrency)),
+            bulk: Arc::new(Semaphore::new(bulk)),
+            bulk_again: u32::try_from(bulk / BULK.1).unwrap_or(1).max(1),
+            bulk_full: false,
             held: Arc::new(Mutex::default()),
             lanes: Lanes::new(queue),
             ear: context.store.bell().ear(queue),
@@ -95,6 +106,10 @@ struct Claimer {
     queue: Queue,
     keeper: Keeper,
     places: Arc<Semaphore>,
+    /// The places of bulk work, how many must be free for it to go on once it had them all, and whether it has.
+    bulk: Arc<Semaphore>,
+    bulk_again: u32,
+    bulk_full: bool,
     held: Held,
     lanes: Lanes,
     ear: Ear,
@@ -125,7 +140,10 @@ impl Claimer {
         let first = self.places.clone().acquire_owned().await.expect("the semaphore is never closed");
         let session = self.keeper.session().await;
         let want = 1 + self.places.available_permits().min(BATCH - 1);
+        let bulk = self.bulk.available_permits();
+        self.lanes.allow_bulk(bulk);
         let (claimed, more) = within(ANSWER, self.claim(session, want)).await?;
+        self.bulk_full = claimed.iter().filter(|job| job.lane.is_bulk()).count() >= bulk;
         self.keeper.database_answers();
         self.figures.claims.increment(1);
         self.figures.claimed.increment(claimed.len() as u64);
@@ -141,7 +159,9 @@ impl Claimer {
                 None => self.places.clone().acquire_owned().await.expect("the semaphore is never closed"),
             };
             self.figures.wait.record((now - job.run_at).as_seconds_f64().max(0.0));
-            if self.out.send(Slot::new(job, place, &self.held)).await.is_err() {
+            // A claim from many lanes may bring a few more than were asked for: they start all the same.
+            let bulk = if job.lane.is_bulk() { self.bulk.clone().try_acquire_owned().ok() } else { None };
+            if self.out.send(Slot::new(job, (place, bulk), &self.held)).await.is_err() {
                 // Nobody runs them any more; what is held goes back with the session.
                 return Ok(false);
             }
@@ -167,10 +187,18 @@ impl Claimer {
         queue::claim(conn, &mut self.lanes, self.ear.take(), session.id, want, now).await
     }
 
-    /// Until something is rung for, a waiting job comes due, or the poll's time is up and has shown a due job.
+    /// Until something is rung for, a waiting job comes due, bulk work has places again, or the poll's time is up and has
+    /// shown a due job.
     async fn wait(&mut self) -> Result<(), sqlx::Error> {
+        let room = room(self.bulk.clone(), self.bulk_full.then_some(self.bulk_again));
+        tokio::pin!(room);
+        if self.bulk_full {
+            // What waits of it is not looked at: it is due, and would be claimed in vain again and again.
+            self.lanes.allow_bulk(0);
+        }
         tokio::select! {
             () = self.ear.heard() => { self.keeper.note_activity(); return Ok(()) }
+            () = &mut room => return Ok(()),
             () = tokio::time::sleep(QUIET) => {}
         }
         loop {
@@ -187,6 +215,7 @@ impl Claimer {
             let look = next.again.unwrap_or(POLL).min(POLL);
             tokio::select! {
                 () = self.ear.heard() => { self.keeper.note_activity(); return Ok(()) }
+                () = &mut room => return Ok(()),
                 () = tokio::time::sleep(due.unwrap_or(look).min(look)) => {}
             }
             if due.is_some_and(|due| due <= look) {
@@ -199,5 +228,13 @@ impl Claimer {
     async fn look(&mut self) -> Result<queue::Next, sqlx::Error> {
         let conn = self.line.open().await?;
         queue::next_due(conn, &mut self.lanes, self.context.clock.now()).await
+    }
+}
+
+/// Resolves when `again` places are free; never without a number.
+async fn room(places: Arc<Semaphore>, again: Option<u32>) {
+    match again {
+        Some(again) => drop(places.acquire_many(again).await),
+        None => std::future::pending().await,
     }
 }

@@ -1,6 +1,6 @@
 -- One index for the whole life of a job, and no column in it that a claim changes: a claim then writes one new version
 -- of the row into the same page and touches no index (a heap-only tuple), and an ending finds the row by the same index.
--- Figures in docs/decisions/0024-one-index.md.
+-- Figures in docs/decisions/0025-one-index.md.
 --
 -- Lanes of all queues share one number space (jobs::lane): queue * 192 + priority * 64 + hash % 32, and 32 more for an
 -- organisation that floods. Dead jobs are filed at -1 - lane, out of every claim's way.
