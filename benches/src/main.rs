@@ -14,6 +14,7 @@ async fn main() -> anyhow::Result<()> {
     let rest = words.get(1..).unwrap_or_default();
     match words.first().map(String::as_str) {
         Some("deliveries") => deliveries::run(rest).await,
+        Some("receiver") => receiver::run().await,
         other => bail!("no benchmark is called {other:?}"),
     }
 }
