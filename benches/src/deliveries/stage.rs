@@ -34,6 +34,10 @@ impl Stage {
         let with = |program: Program, (name, value): &(&str, usize)| program.with(name, value);
         let program = settings.iter().fold(Program::new(&postgres.url())?, with);
         program.run(&["migrate"]).await?;
+        // As many days' partitions as an installation has after a month: statements must not pay for each of them.
+        sqlx::raw_sql("select create_day(current_date - n) from generate_series(1, 30) n")
+            .execute(&mut postgres.connect().await?)
+            .await?;
         let keys = program.organisation("bench").await?;
         let web = program.serve(port).await?;
         let url = format!("http://127.0.0.1:{port}");
