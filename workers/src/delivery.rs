@@ -97,7 +97,8 @@ pub async fn attempt(context: Context, job: AttemptDelivery, run: Run) -> anyhow
         context.deliveries.recorder.call(record).await??;
         return Ok(Outcome::Recorded);
     }
-    let place = match context.deliveries.gates.enter(plan.endpoint_id, plan.health == Health::Degraded, now) {
+    let (degraded, again) = (plan.health == Health::Degraded, Some(run.key.run_at) > plan.next_attempt_at);
+    let place = match context.deliveries.gates.enter(plan.endpoint_id, degraded, again, now).await {
         Ok(place) => place,
         Err(later) => return Ok(Outcome::Snooze(later)),
     };
