@@ -102,6 +102,7 @@ impl Parts {
         };
         Ok(context::Context::new(
             self.store.clone(),
+            fleet::pinned_pool(self.direct()?, 0),
             self.clock.clone(),
             self.chance.clone(),
             Client::new(self.guard.clone())?,
@@ -123,8 +124,6 @@ impl Parts {
 
     /// How the fleet of this process works.
     pub fn fleet_options(&self) -> anyhow::Result<fleet::Options> {
-        let url = self.settings.database.direct_url().context("DATABASE_URL must be set")?;
-        let direct = PgConnectOptions::from_str(url.expose_secret())?.application_name("inkfleet-worker");
         let workers = &self.settings.workers;
         Ok(fleet::Options {
             name: format!("{}:{}", host_name(), std::process::id()),
@@ -132,8 +131,13 @@ impl Parts {
             concurrency: workers.concurrency,
             grace: Duration::from_secs(workers.grace_seconds),
             scheduler: self.settings.cron.scheduler,
-            direct,
+            direct: self.direct()?,
         })
+    }
+
+    fn direct(&self) -> anyhow::Result<PgConnectOptions> {
+        let url = self.settings.database.direct_url().context("DATABASE_URL must be set")?;
+        Ok(PgConnectOptions::from_str(url.expose_secret())?.application_name("inkfleet-worker"))
     }
 }
 

@@ -1,43 +1,60 @@
 //! Deliveries end to end: events in through the API, signed requests out to a receiver, attempts recorded in Postgres.
+//!
+//! Everything runs on one machine and shares its processors: Postgres, a web process, a worker process, the receiver and
+//! this program, which sends the events.
 
-use std::time::Duration;
+mod bare;
+mod hanging;
+mod idle;
+mod meter;
+mod million;
+mod paced;
+mod stage;
+mod throughput;
 
-use anyhow::ensure;
-use serde_json::{Value, json};
-use tokio::time::Instant;
+use crate::report::{quantile, section};
 
-use crate::{
-    program::{Postgres, Program, client},
-    receiver::Receiver,
-    report::section,
-};
-
-const PORT: u16 = 18123;
-/// Events of the throughput run.
-const EVENTS: usize = 30_000;
-/// Events per batch request.
-const BATCH: usize = 500;
-
-/// Runs it.
+/// Runs all of them, or those that are named: `throughput`, `paced`, `hanging`, `million`, `idle`. `--rounds N` (3),
+/// `--write`.
 pub async fn run(words: &[String]) -> anyhow::Result<()> {
-    let postgres = Postgres::start().await?;
-    let receiver = Receiver::start().await?;
-    let program = Program::new(&postgres.url())?.with("INKFLEET_ENDPOINT_CONCURRENCY", 256);
-    program.run(&["migrate"]).await?;
-    let keys = program.organisation("bench").await?;
-    let (_web, _worker) = (program.serve(PORT).await?, program.work()?);
-    let (http, url) = (client()?, format!("http://127.0.0.1:{PORT}"));
-    let endpoint = http.post(format!("{url}/api/v1/webhook/endpoints")).header("api-key", &keys.inklink);
-    endpoint.json(&json!({"url": receiver.url()})).send().await?.error_for_status()?;
-    let start = Instant::now();
-    for batch in 0..EVENTS / BATCH {
-        let event = |n: usize| json!({"type": "kyc.result.approved", "data": {"inquiry_id": format!("{batch}_{n}")}});
-        let events: Vec<Value> = (0..BATCH).map(event).collect();
-        let request = http.post(format!("{url}/api/v1/events/batch")).header("x-api-key", &keys.ink);
-        request.json(&json!({"events": events})).send().await?.error_for_status()?;
+    let value = |name: &str| words.iter().position(|word| word == name).and_then(|n| words.get(n + 1));
+    let rounds: usize = value("--rounds").map_or(Ok(3), |text| text.parse())?;
+    let named = |name: &str| words.iter().any(|word| word == name);
+    let all = !["throughput", "paced", "hanging", "million", "idle"].into_iter().any(named);
+    let mut text = String::new();
+    let mut add = |part: String| {
+        eprintln!("{part}");
+        text += &part;
+    };
+    if all || named("throughput") {
+        add(throughput::measure(rounds).await?);
     }
-    receiver.wait_for(EVENTS, Duration::from_secs(120)).await?;
-    let rate = EVENTS as f64 / start.elapsed().as_secs_f64();
-    ensure!(receiver.count() == EVENTS, "every event arrives once: {} of {EVENTS}", receiver.count());
-    section("deliveries", &format!("| delivered per second |\n|---|\n| {rate:.0} |"), words.contains(&"--write".into()))
+    if all || named("paced") {
+        add(paced::measure(rounds).await?);
+    }
+    if all || named("hanging") {
+        add(hanging::measure(rounds).await?);
+    }
+    if all || named("million") {
+        add(million::measure().await?);
+    }
+    if all || named("idle") {
+        add(idle::measure().await?);
+    }
+    section("deliveries", &text, named("--write"))
+}
+
+/// A row of a table.
+fn row<T: AsRef<str>>(cells: impl IntoIterator<Item = T>) -> String {
+    cells.into_iter().fold("|".to_owned(), |row, cell| row + " " + cell.as_ref() + " |") + "\n"
+}
+
+/// A table's head.
+fn head(title: &str, columns: &[&str]) -> String {
+    format!("\n{title}\n\n{}{}", row(columns), row(columns.iter().map(|_| "---")))
+}
+
+/// The median, the 99th percentile and the largest of `values`.
+fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
+    (quantile(&mut values, 0.5), quantile(&mut values, 0.99), quantile(&mut values, 1.0))
 }

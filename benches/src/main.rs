@@ -29,6 +29,7 @@ async fn main() -> anyhow::Result<()> {
         Some("deliveries") => deliveries::run(rest).await,
         Some("replay") => replay::run(rest).await,
         Some("retention") => retention::run(rest).await,
+        Some("receiver") => receiver::run().await,
         other => bail!("no benchmark is called {other:?}"),
     }
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 /// 32 bytes in base64, for this run only.
-const SECRET_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub const SECRET_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// The stories' issuer key.
 const SESSION_KEY: &str = include_str!("../../tests/support/keys/session.pem");
 /// The e-mail address of the owner that [`Program::organisation`] makes.

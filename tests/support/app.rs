@@ -145,8 +145,10 @@ impl TestApp {
                 rate_burst: build.rate.1,
             },
         );
+        let pinned = fleet::pinned_pool(options, 1);
         let context = context::Context::new(
             store.clone(),
+            pinned.clone(),
             clock.clone(),
             chance.clone(),
             Client::new(guard).unwrap(),
@@ -164,7 +166,6 @@ impl TestApp {
         tokio::spawn(server.run(api::routes(app), stop.clone()));
         #[expect(clippy::disallowed_methods, reason = "a story's own client, to the program under test")]
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let pinned = fleet::pinned_pool(options, 1);
         let may_remain = Mutex::default();
         Self { store, clock, chance, context, secret_key, url, database, http, pinned, stop, may_remain }
     }

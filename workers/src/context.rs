@@ -7,6 +7,7 @@ use std::{
 
 use domain::{chance::Chance, clock::Clock, sealed::SealingKeys};
 use jobs::store::Store;
+use sqlx::PgPool;
 
 use crate::{delivery::Deliveries, http::Client, mail::Mailer};
 
@@ -51,9 +52,12 @@ pub struct Settings {
 }
 
 impl Context {
-    /// A context over `store` that speaks HTTP through `http` and mail through `mailer`.
+    /// A context over `store` that speaks HTTP through `http` and mail through `mailer`; `pinned` is a pool like
+    /// [`crate::fleet::pinned_pool`], for what runs all the time.
+    #[expect(clippy::too_many_arguments, reason = "each is a tool of its own, put together in one place")]
     pub fn new(
         store: Store,
+        pinned: PgPool,
         clock: Clock,
         chance: Chance,
         http: Client,
@@ -63,7 +67,7 @@ impl Context {
     ) -> Self {
         // For reqwest, which is built without a choice of its own; a second call changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let deliveries = Deliveries::start(store.clone(), clock.clone(), chance.clone(), &settings);
+        let deliveries = Deliveries::start(store.clone(), pinned, clock.clone(), chance.clone(), &settings);
         Self(Arc::new(Tools {
             store,
             clock,

@@ -31,6 +31,7 @@ use jobs::{
     store::Store,
 };
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgPool;
 
 use crate::{
     context::{Context, Settings},
@@ -53,19 +54,20 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// Starts the loader and the recorder over `store`.
-    pub fn start(store: Store, clock: Clock, chance: Chance, settings: &Settings) -> Self {
-        let loading = store.clone();
+    /// Starts the loader and the recorder over `store`, with connections of `pinned`: their plans must stay on the
+    /// indexes, whatever the size of the day's partition was when they were made.
+    pub fn start(store: Store, pinned: PgPool, clock: Clock, chance: Chance, settings: &Settings) -> Self {
+        let loading = pinned.clone();
         let loader = Batcher::start(BATCH, Duration::ZERO, move |ids: Vec<(OrgId, DeliveryId)>| {
-            let store = loading.clone();
+            let pool = loading.clone();
             async move {
-                let mut conn = store.pool().acquire().await?;
+                let mut conn = pool.acquire().await?;
                 let plans: HashMap<DeliveryId, Arc<Plan>> =
                     load_many(&mut conn, &ids).await?.into_iter().map(|plan| (plan.id, Arc::new(plan))).collect();
                 Ok::<_, sqlx::Error>(ids.iter().map(|(_, id)| plans.get(id).cloned()).collect())
             }
         });
-        let recorder = Recorder { store, clock, chance, public_url: settings.public_url.as_str().into() };
+        let recorder = Recorder { store, pinned, clock, chance, public_url: settings.public_url.as_str().into() };
         let recorder = Batcher::start(BATCH, Duration::ZERO, move |records: Vec<Record>| {
             let recorder = recorder.clone();
             async move { Ok::<_, std::convert::Infallible>(recorder.record(records).await) }
@@ -95,7 +97,8 @@ pub async fn attempt(context: Context, job: AttemptDelivery, run: Run) -> anyhow
         context.deliveries.recorder.call(record).await??;
         return Ok(Outcome::Recorded);
     }
-    let place = match context.deliveries.gates.enter(plan.endpoint_id, plan.health == Health::Degraded, now) {
+    let (degraded, again) = (plan.health == Health::Degraded, Some(run.key.run_at) > plan.next_attempt_at);
+    let place = match context.deliveries.gates.enter(plan.endpoint_id, degraded, again, now).await {
         Ok(place) => place,
         Err(later) => return Ok(Outcome::Snooze(later)),
     };
@@ -130,8 +133,8 @@ fn no_request(plan: &Plan, run: &Run) -> Option<Record> {
         dialect: plan.dialect,
         requests: Requests::None,
         change,
-        event_id: plan.event_id,
-        event_type: plan.event_type.clone(),
+        event_id: plan.event.id,
+        event_type: plan.event.event_type.clone(),
     })
 }
 
@@ -226,7 +229,7 @@ fn outcome(
         dialect: plan.dialect,
         requests,
         change,
-        event_id: plan.event_id,
-        event_type: plan.event_type.clone(),
+        event_id: plan.event.id,
+        event_type: plan.event.event_type.clone(),
     }
 }

@@ -158,6 +158,9 @@ pub fn pinned_pool(direct: PgConnectOptions, queues: usize) -> PgPool {
         ("enable_seqscan", "off"),
         ("enable_bitmapscan", "off"),
         ("enable_sort", "off"),
+        // A join by hash or merge would read an index from end to end.
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
         ("jit", "off"),
     ]);
     PgPoolOptions::new()

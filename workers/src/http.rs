@@ -30,11 +30,9 @@ use self::{connect::Connector, interim::Interim};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How long a connection is kept without a request. Common servers close after five seconds (Node.js among them), and
-/// a request that meets such a close has failed.
+/// a request that meets such a close has failed. There is no other limit: what is closed has to be opened again, TLS
+/// included, and no more can be idle than the fleet's concurrency had in use.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// Idle connections to one host and port; those in use are bounded by the fleet's concurrency.
-const IDLE_PER_HOST: usize = 32;
 
 /// The largest head of an answer, in bytes, and with it the most that is read at a time.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -93,7 +91,6 @@ impl Client {
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
             .http1_max_buf_size(HEAD_BYTES_MAX)
             .http2_initial_stream_window_size(HTTP2_WINDOW)
             .http2_initial_connection_window_size(HTTP2_WINDOW * 4)

@@ -176,8 +176,9 @@ async fn start_fleet(url: &str, store: &Store, clock: &Clock) -> anyhow::Result<
         session_jwks_url: None,
         public_url: "http://127.0.0.1".into(),
     };
+    let pinned = fleet::pinned_pool(PgConnectOptions::from_str(url)?, 0);
     let context =
-        Context::new(store.clone(), clock.clone(), chance, Client::new(guard)?, sealing, Mailer::Mailbox, settings);
+        Context::new(store.clone(), pinned, clock.clone(), chance, Client::new(guard)?, sealing, Mailer::Mailbox, settings);
     let registry = Registry::empty().on(|_: Context, job: Noop, _| async move {
         stamp(&STARTS, job.n);
         STARTED.fetch_add(1, Ordering::Relaxed);

@@ -22,6 +22,7 @@ use jobs::{
     queue::{self, JobKey},
     store::{Store, Tx},
 };
+use sqlx::PgPool;
 
 use crate::endpoint::tell_owner;
 
@@ -58,16 +59,17 @@ pub enum Requests {
     },
 }
 
-/// Records `records` in one transaction.
+/// Records `records` in one transaction, on a connection of `pinned`.
 pub async fn record(
     store: &Store,
+    pinned: &PgPool,
     clock: &Clock,
     chance: &Chance,
     public_url: &str,
     records: &[Record],
 ) -> Result<(), sqlx::Error> {
     let now = clock.now();
-    let mut tx = store.begin().await?;
+    let mut tx = store.begin_on(pinned).await?;
     let ids: Vec<EndpointId> = records.iter().map(|r| r.endpoint_id).collect();
     let mut endpoints: BTreeMap<EndpointId, Endpoint> =
         endpoint::lock_many(&mut tx, &ids).await?.into_iter().map(|e| (e.id, e)).collect();

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{chance::Chance, clock::Clock};
 use jobs::{batch::BatchError, store::Store};
+use sqlx::PgPool;
 
 use super::record::{Record, record};
 
@@ -21,6 +22,8 @@ const PASSING: [&str; 8] = ["08", "28", "25006", "40", "53", "55P03", "57P", "58
 pub struct Recorder {
     /// The database.
     pub store: Store,
+    /// Its connections with pinned plans.
+    pub pinned: PgPool,
     /// The time.
     pub clock: Clock,
     /// Chance.
@@ -48,7 +51,7 @@ impl Recorder {
     async fn until_taken(&self, records: &[Record]) -> Result<(), sqlx::Error> {
         let mut wait = WAIT.0;
         loop {
-            match record(&self.store, &self.clock, &self.chance, &self.public_url, records).await {
+            match record(&self.store, &self.pinned, &self.clock, &self.chance, &self.public_url, records).await {
                 Err(error) if passes(&error) => {
                     tracing::debug!(%error, waiting = records.len(), "attempts wait for Postgres");
                     tokio::time::sleep(wait).await;
