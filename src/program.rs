@@ -11,14 +11,17 @@ use domain::{
     sealed::SealingKeys,
     session::{SessionIssuer, SessionKeys},
 };
-use jobs::{job::Queue, store::Store};
+use jobs::{
+    job::Queue,
+    store::{LEFT_ALONE, Store, pool_options},
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{
     Endpoint, Response,
     listener::{Acceptor, Listener, TcpListener},
 };
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio_util::sync::CancellationToken;
 use workers::{context, fleet, http::Client, mail::Mailer};
 
@@ -122,6 +125,7 @@ impl Parts {
     pub fn fleet_options(&self) -> anyhow::Result<fleet::Options> {
         let url = self.settings.database.direct_url().context("DATABASE_URL must be set")?;
         let direct = PgConnectOptions::from_str(url.expose_secret())?.application_name("inkfleet-worker");
+        let direct = direct.options(LEFT_ALONE);
         let workers = &self.settings.workers;
         Ok(fleet::Options {
             name: format!("{}:{}", host_name(), std::process::id()),
@@ -138,7 +142,7 @@ impl Parts {
 pub async fn pool(settings: &Settings) -> anyhow::Result<PgPool> {
     let url: &SecretString = settings.database.url.as_ref().context("DATABASE_URL must be set")?;
     let options = PgConnectOptions::from_str(url.expose_secret())?.application_name("inkfleet");
-    let pool = PgPoolOptions::new()
+    let pool = pool_options()
         .max_connections(settings.database.pool_size)
         .acquire_timeout(Duration::from_secs(3))
         .connect_lazy_with(options);
