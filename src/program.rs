@@ -11,14 +11,17 @@ use domain::{
     sealed::SealingKeys,
     session::{SessionIssuer, SessionKeys},
 };
-use jobs::{job::Queue, store::Store};
+use jobs::{
+    job::Queue,
+    store::{LEFT_ALONE, Store, pool_options},
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{
     Endpoint, Response,
     listener::{Acceptor, Listener, TcpListener},
 };
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{Connection as _, PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio_util::sync::CancellationToken;
 use workers::{context, fleet, http::Client, mail::Mailer};
 
@@ -26,9 +29,6 @@ use crate::config::Settings;
 
 /// The issuer's name where the program is its own (development).
 pub const OWN_ISSUER: &str = "inkfleet";
-
-/// How long a connection may have been idle without being asked whether it still works.
-const PING_AFTER: Duration = Duration::from_secs(1);
 
 /// What the API and the fleet share: database, time, chance, keys and the address guard.
 pub struct Parts {
@@ -137,7 +137,8 @@ impl Parts {
 
     fn direct(&self) -> anyhow::Result<PgConnectOptions> {
         let url = self.settings.database.direct_url().context("DATABASE_URL must be set")?;
-        Ok(PgConnectOptions::from_str(url.expose_secret())?.application_name("inkfleet-worker"))
+        let direct = PgConnectOptions::from_str(url.expose_secret())?.application_name("inkfleet-worker");
+        Ok(direct.options(LEFT_ALONE))
     }
 }
 
@@ -145,19 +146,9 @@ impl Parts {
 pub async fn pool(settings: &Settings) -> anyhow::Result<PgPool> {
     let url: &SecretString = settings.database.url.as_ref().context("DATABASE_URL must be set")?;
     let options = PgConnectOptions::from_str(url.expose_secret())?.application_name("inkfleet");
-    let pool = PgPoolOptions::new()
+    let pool = pool_options()
         .max_connections(settings.database.pool_size)
         .acquire_timeout(Duration::from_secs(3))
-        // A ping for every use would be a fifth of a small transaction; who was away for longer is asked.
-        .test_before_acquire(false)
-        .before_acquire(|conn, meta| {
-            Box::pin(async move {
-                if meta.idle_for >= PING_AFTER {
-                    conn.ping().await?;
-                }
-                Ok(true)
-            })
-        })
         .connect_lazy_with(options);
     for attempt in 1.. {
         match pool.acquire().await {

@@ -96,12 +96,14 @@ impl Failure {
         self
     }
 
-    /// 503 while Postgres is away: nothing was stored.
+    /// 503 while Postgres is away. It promises nothing about what was stored: if the answer to a commit is what did not
+    /// come, everything was.
     pub fn unavailable() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
-            "The database does not answer right now; nothing was stored. Try again shortly.",
+            "The database does not answer right now. Try again shortly; with the same id or Idempotency-Key nothing is done \
+             twice.",
         )
         .retry_after(1)
     }
@@ -111,8 +113,11 @@ impl Failure {
 pub fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Protocol(_) => true,
-        // Class 57P: operator intervention (shutdown, crash); 53300: too many connections.
-        sqlx::Error::Database(db) => db.code().is_some_and(|code| code.starts_with("57P") || code == "53300"),
+        // Class 57P: operator intervention (shutdown, crash); 53300: too many connections; 25P03: nobody was heard of for
+        // so long that the transaction was ended.
+        sqlx::Error::Database(db) => {
+            db.code().is_some_and(|code| code.starts_with("57P") || code == "53300" || code == "25P03")
+        }
         _ => false,
     }
 }
@@ -138,7 +143,7 @@ impl From<domain::caller::Forbidden> for Failure {
 }
 
 impl From<jobs::batch::BatchError> for Failure {
-    /// The batch's own log line has the details; its callers are told that nothing was stored.
+    /// The batch's own log line has the details.
     fn from(_: jobs::batch::BatchError) -> Self {
         Self::unavailable()
     }

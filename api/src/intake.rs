@@ -18,7 +18,7 @@ use domain::{
 use jobs::{
     batch::Batcher,
     event::{Published, publish},
-    store::Store,
+    store::{ANSWER, Store, within},
 };
 use poem::{IntoResponse, Request, Response, http::StatusCode};
 use poem_openapi::{
@@ -56,7 +56,7 @@ pub fn batcher(store: Store, clock: Clock, chance: Chance) -> Batcher<(Vec<NewEv
             let counts: Vec<usize> = calls.iter().map(|(events, _)| events.len()).collect();
             let request_id = calls.first().and_then(|(_, id)| id.clone());
             let events: Vec<NewEvent> = calls.into_iter().flat_map(|(events, _)| events).collect();
-            let published = publish_all(&store, &clock, &chance, &events, request_id.as_deref())
+            let published = within(ANSWER, publish_all(&store, &clock, &chance, &events, request_id.as_deref()))
                 .await
                 .inspect_err(|error| tracing::warn!(%error, events = events.len(), "events not stored"))?;
             let mut published = published.into_iter();

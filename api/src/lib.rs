@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod page;
 pub mod probe;
+mod pulse;
 pub mod qrstudio;
 pub mod rate;
 pub mod server;

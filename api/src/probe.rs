@@ -71,7 +71,8 @@ impl ProbeApi {
             jobs::queue::admin::count_workers(&mut conn, self.0.clock.now()).await
         };
         let workers = tokio::time::timeout(LOOK, look).await.ok().and_then(Result::ok);
-        let session_keys = workers.is_some() && self.0.sessions.has_keys(&self.0).await;
+        let keys = tokio::time::timeout(LOOK, self.0.sessions.has_keys(&self.0));
+        let session_keys = workers.is_some() && keys.await.unwrap_or(false);
         let reason = match (workers, session_keys) {
             (None, _) => Some("Postgres does not answer."),
             (_, false) => Some("The session issuer's keys are not known yet."),

@@ -28,6 +28,9 @@ use crate::{
 /// The header that names a request, in answers and logs.
 pub const REQUEST_ID: &str = "x-request-id";
 
+/// The most time for one request. None takes so long unless its connection to Postgres, or to its caller, is lost.
+const REQUEST_MOST: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// The surfaces, as the OpenAPI file groups them.
 #[derive(Debug, Tags)]
 pub enum Tag {
@@ -111,6 +114,7 @@ macro_rules! service {
 
 /// Every route, ready to be served.
 pub fn routes(app: App) -> impl Endpoint<Output = Response> + 'static {
+    crate::pulse::start(&app);
     let limiter = std::sync::Arc::downgrade(&app.limiter);
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(60));
@@ -177,7 +181,10 @@ async fn respond<E: Endpoint>(app: &App, endpoint: &E, mut request: Request) -> 
     let mut response = async {
         let answered = match unreadable_key(&request) {
             Some(failure) => Err(failure.into()),
-            None => endpoint.call(request).await,
+            None => match tokio::time::timeout(REQUEST_MOST, endpoint.call(request)).await {
+                Ok(answered) => answered,
+                Err(_) => Err(Failure::unavailable().into()),
+            },
         };
         match answered {
             Ok(response) => response.into_response(),

@@ -200,7 +200,7 @@ fn meaning(status: u16) -> &'static str {
         413 => "The body is too large.",
         415 => "The body is not announced as JSON.",
         429 => "Too many requests; `Retry-After` says when to try again.",
-        503 => "The database does not answer; nothing was stored.",
+        503 => "The database does not answer. Try again with the same id or Idempotency-Key.",
         _ => "Something went wrong on our side.",
     }
 }

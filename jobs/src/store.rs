@@ -5,13 +5,14 @@
 //! milliseconds, on its own connection. A ring that is lost costs a poll's wait, never a job.
 
 use std::{
+    io,
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Transaction, postgres::PgPoolOptions};
 use tokio::sync::Notify;
 
 use crate::{
@@ -28,6 +29,58 @@ pub const CHANNEL: &str = "inkfleet_jobs";
 const RING_EVERY: Duration = Duration::from_millis(2);
 /// The wait before a `NOTIFY` that failed is tried again.
 const RING_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long Postgres may take over a short transaction. A connection that broke without a word would keep its user
+/// waiting for a quarter of an hour, and everybody whose work is batched with his.
+pub const ANSWER: Duration = Duration::from_secs(15);
+/// How long a connection that comes back to the pool may take to show that it is well.
+const WELL: Duration = Duration::from_secs(5);
+
+/// How long a connection may have been idle without being asked whether it still works.
+const ASK_AFTER: Duration = Duration::from_secs(1);
+
+/// Waits for an answer no longer than `limit`.
+pub async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(limit, answer)
+        .await
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into()))
+}
+
+/// What the server is told about every connection, for the case that it cannot hear its user any more: a transaction that
+/// nobody goes on with ends after 20 s and lets its row locks go, and a machine that vanished is noticed within a minute.
+pub const LEFT_ALONE: [(&str, &str); 4] = [
+    ("idle_in_transaction_session_timeout", "20s"),
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
+
+/// Options for a pool that outlives silent connections: none of them holds its place for ever.
+pub fn pool_options() -> PgPoolOptions {
+    PgPoolOptions::new()
+        // A question at every use would be a fifth of a small transaction; who was away for longer is asked.
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= ASK_AFTER {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_connect(|conn, _| {
+            Box::pin(async move {
+                // By statements and not at the start, because poolers refuse parameters that they do not know.
+                let statements = LEFT_ALONE.map(|(name, value)| format!("set {name} = '{value}'")).join(";");
+                conn.execute(sqlx::AssertSqlSafe(statements)).await.map(drop)
+            })
+        })
+        // The pool itself would wait for ever, and the connection's place with it.
+        .after_release(|conn, _| Box::pin(async move { Ok(within(WELL, conn.ping()).await.is_ok()) }))
+}
 
 /// The database of this process, and its bell. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -183,8 +236,8 @@ impl Bell {
                 let rung = sqlx::query("select pg_notify($1, word) from unnest($2::text[]) word")
                     .bind(CHANNEL)
                     .bind(&words)
-                    .execute(&pool)
-                    .await;
+                    .execute(&pool);
+                let rung = within(WELL, rung).await;
                 if rung.is_ok() {
                     tokio::time::sleep(RING_EVERY).await;
                 } else if pool.is_closed() {

@@ -28,7 +28,7 @@ use domain::{
 use jobs::{
     batch::{BatchError, Batcher},
     delivery::AttemptDelivery,
-    store::Store,
+    store::{ANSWER, Store, within},
 };
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
@@ -61,9 +61,9 @@ impl Deliveries {
         let loader = Batcher::start(BATCH, Duration::ZERO, move |ids: Vec<(OrgId, DeliveryId)>| {
             let pool = loading.clone();
             async move {
-                let mut conn = pool.acquire().await?;
+                let loading = async { load_many(&mut *pool.acquire().await?, &ids).await };
                 let plans: HashMap<DeliveryId, Arc<Plan>> =
-                    load_many(&mut conn, &ids).await?.into_iter().map(|plan| (plan.id, Arc::new(plan))).collect();
+                    within(ANSWER, loading).await?.into_iter().map(|plan| (plan.id, Arc::new(plan))).collect();
                 Ok::<_, sqlx::Error>(ids.iter().map(|(_, id)| plans.get(id).cloned()).collect())
             }
         });

@@ -20,8 +20,9 @@ use jobs::{
     job::Queue,
     lane::LaneSet,
     queue::{self, Ended, Lanes, Session},
+    store::pool_options,
 };
-use sqlx::{PgPool, postgres::PgConnectOptions, postgres::PgPoolOptions};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -163,10 +164,9 @@ pub fn pinned_pool(direct: PgConnectOptions, queues: usize) -> PgPool {
         ("enable_mergejoin", "off"),
         ("jit", "off"),
     ]);
-    PgPoolOptions::new()
+    pool_options()
         .max_connections(u32::try_from(queues).unwrap_or(4) + 4)
         .min_connections(0)
-        .test_before_acquire(false)
         .acquire_timeout(Duration::from_secs(5))
         .connect_lazy_with(pinned)
 }

@@ -15,7 +15,8 @@ use domain::{
 };
 use jobs::{
     event::publish,
-    job::{Priority, lane},
+    job::{Priority, Queue},
+    lane::Lane,
     store::Store,
 };
 use sqlx::PgPool;
@@ -53,7 +54,7 @@ pub async fn measure() -> anyhow::Result<String> {
     let big = maker.organisation(None, &stage.receiver.url("1", "-")).await?;
     maker.fill(big).await?;
     eprintln!("a million deliveries are due");
-    let lane_of = |org: OrgId| lane(Priority::Normal, org.0);
+    let lane_of = |org: OrgId| Lane::new(Queue::Deliveries, Priority::Normal, org);
     let mut singles = vec![];
     for n in 0..SINGLES * 2 {
         let with = (n % 2 == 0).then_some(big);
@@ -85,7 +86,7 @@ pub async fn measure() -> anyhow::Result<String> {
     let columns = ["the single delivery's organisation", "commit to arrival, p50", "p99", "longest"];
     let mut text =
         head("One organisation with 1,000,000 due deliveries to one endpoint, another with a single one:", &columns);
-    for (name, waits) in [("shares the other's lane", &waits[0]), ("has another lane", &waits[1])] {
+    for (name, waits) in [("falls into the same ordinary lane", &waits[0]), ("has another lane", &waits[1])] {
         let (p50, p99, longest) = spread(waits.clone());
         let ms = |value: f64| format!("{value:.1} ms");
         text += &row([name.to_owned(), ms(p50), ms(p99), ms(longest)]);

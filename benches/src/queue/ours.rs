@@ -21,14 +21,11 @@ use inkfleet::{migrate, telemetry};
 use jobs::{
     job::{Job, NewJob, Queue},
     queue,
-    store::Store,
+    store::{Store, pool_options},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use workers::{
@@ -94,7 +91,7 @@ pub async fn run(words: &Words) -> anyhow::Result<()> {
 
 async fn store(url: &str, connections: u32) -> anyhow::Result<(Store, Clock)> {
     let options = PgConnectOptions::from_str(url)?;
-    let pool = PgPoolOptions::new().max_connections(connections).connect_with(options).await?;
+    let pool = pool_options().max_connections(connections).connect_with(options).await?;
     let clock = Clock::system();
     clock.follow(&mut *pool.acquire().await?).await?;
     Ok((Store::new(pool), clock))
@@ -177,8 +174,16 @@ async fn start_fleet(url: &str, store: &Store, clock: &Clock) -> anyhow::Result<
         public_url: "http://127.0.0.1".into(),
     };
     let pinned = fleet::pinned_pool(PgConnectOptions::from_str(url)?, 0);
-    let context =
-        Context::new(store.clone(), pinned, clock.clone(), chance, Client::new(guard)?, sealing, Mailer::Mailbox, settings);
+    let context = Context::new(
+        store.clone(),
+        pinned,
+        clock.clone(),
+        chance,
+        Client::new(guard)?,
+        sealing,
+        Mailer::Mailbox,
+        settings,
+    );
     let registry = Registry::empty().on(|_: Context, job: Noop, _| async move {
         stamp(&STARTS, job.n);
         STARTED.fetch_add(1, Ordering::Relaxed);

@@ -115,8 +115,7 @@ impl Lanes {
         self.busy.extend(rung);
         let per = Lane::PER_PRIORITY;
         let all = (0..self.open()).map(|n| Lane::first_of_priority(n) + (n + self.turn) % per);
-        let narrow: Vec<usize> =
-            all.clone().filter(|place| self.busy.has(*place) || self.owed.has(*place)).collect();
+        let narrow: Vec<usize> = all.clone().filter(|place| self.busy.has(*place) || self.owed.has(*place)).collect();
         let wide = narrow.is_empty() || is_over(WIDE_EVERY, self.widened, now);
         if wide {
             self.widened = now;

@@ -5,7 +5,10 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{chance::Chance, clock::Clock};
-use jobs::{batch::BatchError, store::Store};
+use jobs::{
+    batch::BatchError,
+    store::{ANSWER, Store, within},
+};
 use sqlx::PgPool;
 
 use super::record::{Record, record};
@@ -14,8 +17,8 @@ use super::record::{Record, record};
 const WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// The classes and codes (SQLSTATE) of errors that pass by themselves: connection lost, log-in refused while the server
-/// changes, read-only after a fail-over, deadlock, no resources, lock not available, shut down or starting, system error.
-const PASSING: [&str; 8] = ["08", "28", "25006", "40", "53", "55P03", "57P", "58"];
+/// changes, read-only after a fail-over, deadlock, no resources, lock not available, shut down or starting, system error, a transaction that was left alone.
+const PASSING: [&str; 9] = ["08", "25P03", "28", "25006", "40", "53", "55P03", "57P", "58"];
 
 /// What recording needs.
 #[derive(Debug, Clone)]
@@ -51,7 +54,8 @@ impl Recorder {
     async fn until_taken(&self, records: &[Record]) -> Result<(), sqlx::Error> {
         let mut wait = WAIT.0;
         loop {
-            match record(&self.store, &self.pinned, &self.clock, &self.chance, &self.public_url, records).await {
+            let recording = record(&self.store, &self.pinned, &self.clock, &self.chance, &self.public_url, records);
+            match within(ANSWER, recording).await {
                 Err(error) if passes(&error) => {
                     tracing::debug!(%error, waiting = records.len(), "attempts wait for Postgres");
                     tokio::time::sleep(wait).await;

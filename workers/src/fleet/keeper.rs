@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
 use jobs::{queue::Session, store::CHANNEL};
 use sqlx::{
     Acquire, ConnectOptions, PgConnection,
@@ -29,6 +30,8 @@ use crate::context::Context;
 const RENEW: Duration = Duration::from_secs(10);
 /// How long the session's connection may take to answer; well below the lease.
 const ANSWER: Duration = Duration::from_secs(5);
+/// A difference of clocks that operators should know of.
+const CLOCKS_APART: TimeDelta = TimeDelta::seconds(1);
 
 /// A handle on the process's session.
 #[derive(Debug, Clone)]
@@ -209,7 +212,11 @@ impl Keeping {
     }
 
     async fn open(&self, conn: &mut PgConnection) -> Result<Session, sqlx::Error> {
-        self.context.clock.follow(conn).await?;
+        let ahead = self.follow(conn).await?;
+        if ahead.abs() > CLOCKS_APART {
+            let ahead_s = ahead.as_seconds_f64();
+            tracing::warn!(ahead_s, "this machine's clock is not Postgres's, which is used in its place");
+        }
         let now = self.context.clock.now();
         if let Some(last) = self.last
             && let Some(session) = last.resume(conn, now).await?
@@ -219,8 +226,14 @@ impl Keeping {
         Session::open(conn, &self.name, now).await
     }
 
+    async fn follow(&self, conn: &mut PgConnection) -> Result<TimeDelta, sqlx::Error> {
+        let ahead = self.context.clock.follow(conn).await?;
+        metrics::gauge!("inkfleet_clock_ahead_seconds").set(ahead.as_seconds_f64());
+        Ok(ahead)
+    }
+
     async fn renew(&self, conn: &mut PgConnection, session: Session) -> Result<bool, sqlx::Error> {
-        self.context.clock.follow(conn).await?;
+        self.follow(conn).await?;
         session.renew(conn, self.context.clock.now()).await
     }
 

@@ -3,14 +3,12 @@
 //! It costs one round trip per question, where a pool adds one for every return, and it is given up as soon as an answer
 //! fails or does not come: a half-open connection would keep silent for a quarter of an hour.
 
-use std::{io, time::Duration};
-
+// After this time no statement whose answer was lost is running any more: the server ends it before.
+pub use jobs::store::{ANSWER, within};
 use sqlx::{AssertSqlSafe, Executor, PgConnection, PgPool};
 
 /// How long a statement may run on the server, as Postgres writes it, and how long its answer may take.
 const STATEMENT: &str = "10s";
-/// After this time no statement whose answer was lost is running any more.
-pub const ANSWER: Duration = Duration::from_secs(15);
 
 /// A connection that is opened when it is needed.
 #[derive(Debug)]
@@ -53,14 +51,4 @@ impl Line {
     pub fn cut(&mut self) {
         self.conn = None;
     }
-}
-
-/// Waits for an answer no longer than `limit`.
-pub async fn within<T>(
-    limit: Duration,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(limit, answer)
-        .await
-        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into()))
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use jobs::schedule::{ENTRIES, next_slot};
+use jobs::{
+    schedule::{ENTRIES, next_slot},
+    store::{ANSWER, within},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -12,7 +15,7 @@ use crate::context::Context;
 pub async fn tick(context: Context, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let now = context.clock.now();
-        let wait = match announce(&context).await {
+        let wait = match within(ANSWER, announce(&context)).await {
             Ok(()) => (next_slot(now) - now).to_std().unwrap_or_default() + Duration::from_millis(50),
             Err(error) => {
                 tracing::debug!(%error, "the schedule waits for Postgres");

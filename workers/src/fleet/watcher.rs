@@ -25,6 +25,8 @@ const LOOK_IDLE: Duration = Duration::from_secs(10);
 /// come back.
 const PATIENCE: Duration = Duration::from_secs(5);
 const VACUUM: Duration = Duration::from_secs(5);
+/// More than any vacuum of this table takes; then its connection is lost.
+const VACUUM_MOST: Duration = Duration::from_secs(600);
 
 /// Watches until it is aborted.
 pub async fn watch(context: Context, pool: PgPool, keeper: Keeper) {
@@ -68,7 +70,8 @@ impl Watcher {
         let conn = self.line.open().await?;
         let now = self.context.clock.now();
         let others = queue::others(conn, session, now).await?;
-        let up = (now - others.server_since).to_std().unwrap_or_default();
+        // Absolute: after Postgres's clock was set back, its start is in the future, and that is no restart.
+        let up = (now - others.server_since).abs().to_std().unwrap_or_default();
         if up.min(self.keeper.steady_for()) < PATIENCE {
             self.silent.clear();
             return Ok(true);
@@ -109,7 +112,7 @@ pub async fn vacuum(direct: PgConnectOptions, keeper: Keeper) {
         seen = activity;
         let started = Instant::now();
         let vacuumed = async { queue::vacuum(&mut direct.connect().await?).await };
-        if let Err(error) = vacuumed.await {
+        if let Err(error) = within(VACUUM_MOST, vacuumed).await {
             tracing::debug!(%error, "could not vacuum the queue");
         }
         // At most a tenth of the time.
