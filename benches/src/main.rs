@@ -15,21 +15,38 @@ mod words;
 
 use anyhow::bail;
 
+/// What `bin/bench` measures, in this order.
+const ALL: [&str; 6] = ["queue", "growth", "scale", "deliveries", "replay", "retention"];
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let rest = words.get(1..).unwrap_or_default();
-    match words.first().map(String::as_str) {
-        Some("ours") => queue::ours::run(&words::Words(rest.to_vec())).await,
-        Some("queue") => queue::run(&words::Words(rest.to_vec())).await,
-        Some("growth") => queue::growth::run(&words::Words(rest.to_vec())).await,
-        Some("scale") => queue::scale::run(&words::Words(rest.to_vec())).await,
-        Some("chaos") => chaos::run(rest).await,
-        Some("deliveries") => deliveries::run(rest).await,
-        Some("replay") => replay::run(rest).await,
-        Some("retention") => retention::run(rest).await,
-        Some("receiver") => receiver::run().await,
-        other => bail!("no benchmark is called {other:?}"),
+    // Flags without a name are meant for all.
+    let named = words.first().filter(|word| !word.starts_with("--"));
+    let rest = &words[usize::from(named.is_some())..];
+    match named.map(String::as_str) {
+        None | Some("all") => {
+            for name in ALL {
+                run(name, rest).await?;
+            }
+            Ok(())
+        }
+        Some(name) => run(name, rest).await,
+    }
+}
+
+async fn run(name: &str, rest: &[String]) -> anyhow::Result<()> {
+    match name {
+        "ours" => queue::ours::run(&words::Words(rest.to_vec())).await,
+        "queue" => queue::run(&words::Words(rest.to_vec())).await,
+        "growth" => queue::growth::run(&words::Words(rest.to_vec())).await,
+        "scale" => queue::scale::run(&words::Words(rest.to_vec())).await,
+        "chaos" => chaos::run(rest).await,
+        "deliveries" => deliveries::run(rest).await,
+        "replay" => replay::run(rest).await,
+        "retention" => retention::run(rest).await,
+        "receiver" => receiver::run().await,
+        _ => bail!("no benchmark is called {name}"),
     }
 }

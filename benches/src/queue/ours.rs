@@ -38,6 +38,8 @@ use workers::{
 
 use crate::{program::cpu_s, report::quantile, words::Words};
 
+/// Jobs of a latency run that come before the clock starts, as with the peers.
+const WARM: usize = 20;
 /// Jobs at a time in the worker process that is measured.
 const CONCURRENCY: usize = 1024;
 
@@ -280,7 +282,7 @@ fn prepare(count: usize) {
 
 fn waits() -> anyhow::Result<Vec<f64>> {
     let (enqueued, starts) = (ENQUEUED.get().context("set")?, STARTS.get().context("set")?);
-    let waits = enqueued.iter().zip(starts).map(|(from, to)| {
+    let waits = enqueued.iter().zip(starts).skip(WARM).map(|(from, to)| {
         let (from, to) = (from.load(Ordering::Relaxed), to.load(Ordering::Relaxed));
         (to as f64 - from as f64) / 1e6
     });
@@ -296,7 +298,7 @@ async fn enqueue_one(store: &Store, clock: &Clock, chance: &Chance, n: u64) -> a
 }
 
 async fn latency(url: &str, words: &Words) -> anyhow::Result<Value> {
-    let (count, gap) = (words.or("count", 300_usize), Duration::from_millis(words.or("gap-ms", 20)));
+    let (count, gap) = (words.or("count", 300_usize) + WARM, Duration::from_millis(words.or("gap-ms", 20)));
     let (fleet_store, clock) = store(url, 4).await?;
     // A store of its own, as in a web process: the fleet hears of its jobs through Postgres.
     let (store, chance) = (store(url, 4).await?.0, Chance::system());
@@ -317,7 +319,7 @@ async fn latency(url: &str, words: &Words) -> anyhow::Result<Value> {
 
 async fn paced(url: &str, words: &Words) -> anyhow::Result<Value> {
     let (rate, seconds) = (words.or("rate", 1000_u64), words.or("seconds", 20_u64));
-    let count = (rate * seconds) as usize;
+    let count = (rate * seconds) as usize + WARM;
     let (fleet_store, clock) = store(url, 4).await?;
     let (store, chance) = (store(url, 16).await?.0, Chance::system());
     prepare(count);
