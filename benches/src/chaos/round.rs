@@ -7,7 +7,7 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::{Context, bail, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::clock::Clock;
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sqlx::PgConnection;
 use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
@@ -20,6 +20,7 @@ use super::{
     fault::{self, Plan},
     fleet::{Member, Role, WEBS, WORKERS},
     ledger::{Books, Incident, Ledger, Sums},
+    proxy::Way,
     publisher,
 };
 use crate::program::{Keys, Program};
@@ -102,10 +103,12 @@ impl Round<'_> {
         }
         self.wait_until_ready().await?;
 
+        let plan = fault::draw(rng, seed, self.stage.only.as_deref());
         let flow = Duration::from_secs_f64((events as f64 / 900.0).clamp(2.0, 30.0));
+        // There must be work before, during and after a fault that lasts.
+        let flow = plan.slow.map_or(flow, |blow| flow.max(blow.lasts));
         let orders = publisher::draw(rng, events);
         let parts = cast::choose_parts(rng, &self.stage.endpoints, flow);
-        let plan = fault::draw(rng, seed, self.stage.only.as_deref());
 
         let acting = self.act(&parts);
         let urls: Vec<String> = self.of(Role::Web).map(|member| format!("http://127.0.0.1:{}", member.port)).collect();
@@ -119,7 +122,7 @@ impl Round<'_> {
         let accepted = publishing.await??;
         drop(acting);
 
-        self.settle(&parts).await?;
+        self.settle(rng, &parts).await?;
         self.stop(|_| true).await?;
         let mut conn = self.database.connect(DATABASE).await?;
         let mut rows: Vec<(Uuid, String)> =
@@ -220,7 +223,7 @@ impl Round<'_> {
 
     /// Peace: everybody runs, receivers are well, and the clock is stepped from one due retry to the next until none is
     /// left.
-    async fn settle(&mut self, parts: &[Part]) -> anyhow::Result<()> {
+    async fn settle(&mut self, rng: &mut StdRng, parts: &[Part]) -> anyhow::Result<()> {
         for (endpoint, part) in self.stage.endpoints.iter().zip(parts) {
             endpoint.receiver.behave(part.ending);
         }
@@ -230,7 +233,11 @@ impl Round<'_> {
         loop {
             self.quiet(&mut conn).await?;
             let Some(last) = next_cluster(&mut conn).await? else { break };
-            self.stop(|member| member.role == Role::Worker).await?;
+            // Workers follow the clock when they open their session, be it in a new process or on a new connection.
+            let anew = rng.random_bool(0.2);
+            if anew {
+                self.stop(|member| member.role == Role::Worker).await?;
+            }
             let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(&mut conn).await?;
             let step = (last - now).num_seconds();
             ensure!(step < 40 * 86_400, "a retry is due in {step} s");
@@ -238,6 +245,11 @@ impl Round<'_> {
             follow(self.stage, &mut conn).await?;
             for member in self.members.iter_mut().filter(|member| member.role == Role::Worker) {
                 member.start(&[])?;
+                if !anew {
+                    member.proxy.set(Way::Cut);
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    member.proxy.set(Way::Open);
+                }
             }
         }
         let missing: Vec<String> = self.evidence.iter().filter_map(Evidence::missing).collect();

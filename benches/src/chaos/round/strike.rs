@@ -77,7 +77,7 @@ impl Round<'_> {
                 self.crash_postgres(blow.lasts).await?;
             }
             Fault::CutWorker | Fault::CutWeb | Fault::SeverWorker => {
-                let reconnects = Evidence::of(&self.members[place], &BROKE);
+                let breaks = self.breaks(place).await?;
                 let before = self.held_now(place).await?;
                 let at = self.stage.clock.now();
                 self.members[place].proxy.set(Way::Cut);
@@ -88,9 +88,7 @@ impl Round<'_> {
                     self.incident(at, &told, before);
                 }
                 self.members[place].proxy.set(Way::Open);
-                if blow.fault.role() == Role::Worker {
-                    self.evidence.push(reconnects);
-                }
+                self.evidence.extend(breaks);
             }
             Fault::StallWorker | Fault::StallWeb => {
                 told += &format!(" for {} ms", blow.lasts.as_millis());
@@ -168,9 +166,11 @@ impl Round<'_> {
     }
 
     async fn crash_postgres(&mut self, away: Duration) -> anyhow::Result<()> {
-        for member in &self.members {
+        for place in 0..self.members.len() {
+            let breaks = self.breaks(place).await?;
+            self.evidence.extend(breaks);
+            let member = &self.members[place];
             if member.role == Role::Worker {
-                self.evidence.push(Evidence::of(member, &BROKE));
                 self.evidence.push(Evidence::of(member, &["worker session open"]));
             } else if away > WEB_LOOKS_EVERY {
                 self.evidence.push(Evidence::of(member, &["Postgres does not answer"]));
@@ -203,21 +203,23 @@ impl Round<'_> {
 
     /// Takes every connection that is left, and the chance to get one from a worker that loses its own.
     async fn fill_connections(&mut self, place: usize, lasts: Duration) -> anyhow::Result<usize> {
-        let reconnects = Evidence::of(&self.members[place], &BROKE);
+        let breaks = self.breaks(place).await?;
         self.members[place].proxy.set(Way::Cut);
         let before = self.held_now(place).await?;
         let at = self.stage.clock.now();
         let mut held = vec![];
-        let end = Instant::now() + lasts;
-        while Instant::now() < end {
+        let mut end = None;
+        while end.is_none_or(|end| Instant::now() < end) {
             match self.database.connect(DATABASE).await {
                 Ok(conn) => held.push(conn),
-                Err(_) => {
+                Err(_) if end.is_none() => {
                     // Now that none is left, it may try.
                     self.members[place].proxy.set(Way::Open);
-                    sleep(Duration::from_millis(10)).await;
+                    end = Some(Instant::now() + lasts);
                 }
+                Err(_) => sleep(Duration::from_millis(10)).await,
             }
+            ensure!(held.len() < 1000, "Postgres takes any number of connections");
         }
         ensure!(held.len() > 10, "only {} connections could be held", held.len());
         let count = held.len();
@@ -225,8 +227,19 @@ impl Round<'_> {
             conn.close().await?;
         }
         self.incident(at, "fill-connections", before);
-        self.evidence.push(reconnects);
+        self.evidence.extend(breaks);
         Ok(count)
+    }
+
+    /// What a worker must say when it loses its session. One that is still coming back from the fault before has said so
+    /// already, and a web process has none.
+    async fn breaks(&self, place: usize) -> anyhow::Result<Option<Evidence>> {
+        let member = &self.members[place];
+        if member.role == Role::Web {
+            return Ok(None);
+        }
+        let mut conn = self.database.connect(DATABASE).await?;
+        Ok(holds_a_session(&mut conn, member).await?.then(|| Evidence::of(member, &BROKE)))
     }
 
     /// Notes the deliveries that the ended process `pid` held; returns how many.
@@ -257,6 +270,17 @@ impl Round<'_> {
         let pid = member.pid().with_context(|| format!("{} does not run", member.name))?;
         held_by(&mut self.database.connect(DATABASE).await?, pid).await
     }
+}
+
+/// Whether a worker has its session, lock included.
+async fn holds_a_session(conn: &mut PgConnection, member: &Member) -> anyhow::Result<bool> {
+    Ok(sqlx::query_scalar(
+        "select exists(select from job_workers w join pg_locks l on l.locktype = 'advisory' and l.objid::bigint = w.id
+                       where w.name like '%:' || $1::text and l.granted)",
+    )
+    .bind(member.pid().unwrap_or_default().to_string())
+    .fetch_one(conn)
+    .await?)
 }
 
 /// The deliveries whose jobs the process `pid` holds.
