@@ -23,7 +23,9 @@ REFUSALS = [
     (r"^createWebhookEndpoint$", r"^secret$", r""),
     (r"^rotateWebhookSecret$", r"^overlapSeconds$", r"void at once"),
     # A range must have a length.
-    (r"^createWebhookReplay$", r"^from$", r"before `to`"),
+    (r"^createWebhooks?Replay$", r"^from$", r"before `to`"),
+    # Which endpoints there are is nothing that a schema can say.
+    (r"^createWebhooksReplay$", r"^endpointIds(\[\d+\])?$", r"none of your endpoints|there twice"),
     # Where a host leads, and whether it can be one.
     (r"", r"^url$", r"^refusing to register|^must be a valid URL"),
     # RFC 3339 has years before 1970.
