@@ -16,12 +16,12 @@ use apalis_core::{
     task::Task,
     worker::context::WorkerContext,
 };
-use domain::id::JobId;
-use jobs::queue::Claimed;
+use jobs::queue::{Claimed, JobKey};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-/// The jobs that a claimer has handed out and whose outcomes are not stored yet.
-pub type Held = Arc<Mutex<HashSet<JobId>>>;
+/// The runs that a claimer has handed out and whose outcomes are not stored yet. Runs and not jobs: one that was put off
+/// for a moment may be claimed anew before this process hears that its first run is stored.
+pub type Held = Arc<Mutex<HashSet<JobKey>>>;
 
 /// A place among the running jobs, and for bulk work one among that.
 pub type Place = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
@@ -30,15 +30,15 @@ pub type Place = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 #[derive(Debug)]
 pub struct Slot(Box<(Claimed, Place, Hold)>);
 
-/// That a job is held; to be dropped when its outcome is stored.
+/// That a run is held; to be dropped when its outcome is stored.
 #[derive(Debug)]
-pub struct Hold(JobId, Held);
+pub struct Hold(JobKey, Held);
 
 impl Slot {
     /// A job with the place that the claimer took for it, among those that are `held`.
     pub fn new(job: Claimed, place: Place, held: &Held) -> Self {
-        held.lock().expect("no panic under the lock").insert(job.id);
-        let hold = Hold(job.id, held.clone());
+        held.lock().expect("no panic under the lock").insert(job.key());
+        let hold = Hold(job.key(), held.clone());
         Self(Box::new((job, place, hold)))
     }
 

@@ -173,7 +173,7 @@ impl Claimer {
         let now = self.context.clock.now();
         let conn = self.line.open().await?;
         if let Some(since) = self.doubt {
-            let known: Vec<_> = self.held.lock().expect("no panic under the lock").iter().copied().collect();
+            let known: Vec<_> = self.held.lock().expect("no panic under the lock").iter().map(|run| run.id).collect();
             let given = session.disown(conn, self.queue, &known, now).await?;
             if given > 0 {
                 tracing::warn!(queue = self.queue.name(), given, "gave back jobs whose claim was not answered");
