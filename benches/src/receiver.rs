@@ -27,7 +27,6 @@ use crate::program::client;
 #[derive(Default)]
 struct Log {
     count: u64,
-    connections: u64,
     /// Path, `webhook-id` and time in microseconds since 1970.
     arrivals: Vec<(Box<str>, Box<str>, i64)>,
 }
@@ -38,15 +37,6 @@ pub struct Receiver {
     process: Child,
     http: reqwest::Client,
     base: String,
-}
-
-/// How many requests and connections a receiver has seen.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Counts {
-    /// Requests.
-    pub requests: u64,
-    /// Connections.
-    pub connections: u64,
 }
 
 /// When each event first arrived at each path.
@@ -85,11 +75,9 @@ impl Receiver {
         self.ask("reset").await.map(drop)
     }
 
-    /// How much arrived.
-    pub async fn counts(&self) -> anyhow::Result<Counts> {
-        let text = self.ask("counts").await?;
-        let (requests, connections) = text.split_once(' ').context("two numbers")?;
-        Ok(Counts { requests: requests.parse()?, connections: connections.parse()? })
+    /// How many requests arrived.
+    pub async fn count(&self) -> anyhow::Result<u64> {
+        Ok(self.ask("count").await?.parse()?)
     }
 
     /// When each event first arrived at each path, and how many requests of those noted came in all.
@@ -111,7 +99,7 @@ impl Receiver {
     pub async fn wait_for(&self, count: u64, patience: Duration) -> anyhow::Result<()> {
         let end = Instant::now() + patience;
         loop {
-            let seen = self.counts().await?.requests;
+            let seen = self.count().await?;
             if seen >= count {
                 return Ok(());
             }
@@ -141,7 +129,6 @@ async fn listen() -> anyhow::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        log.lock().expect("no panic under the lock").connections += 1;
         tokio::spawn(serve(stream, log.clone(), clock.clone()));
     }
 }
@@ -200,7 +187,7 @@ async fn serve(mut stream: TcpStream, log: Arc<Mutex<Log>>, clock: Clock) -> any
 /// Answers the benchmark.
 fn control(log: &mut Log, question: &str) -> String {
     match question {
-        "counts" => format!("{} {}", log.count, log.connections),
+        "count" => log.count.to_string(),
         "arrivals" => log.arrivals.iter().fold(String::new(), |mut text, (path, id, at)| {
             let _ = writeln!(text, "{path} {id} {at}");
             text

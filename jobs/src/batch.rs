@@ -1,7 +1,8 @@
 //! Many callers, one statement: whoever calls while a batch is under way goes together into the next one.
 //!
-//! Nobody waits for company: a lone call runs at once, and under load the batches grow by themselves. Event intake
-//! (group commit), the loading of attempts and the recording of their outcomes all stand on this.
+//! Nobody waits for company: a lone call runs after one turn of the scheduler, in which those that are about to call do
+//! so, and under load the batches grow by themselves. Event intake (group commit), the loading of attempts and the
+//! recording of their outcomes all stand on this.
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -27,7 +28,7 @@ impl<Q, A> Clone for Batcher<Q, A> {
 
 impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
     /// Answers calls with `work`, which takes at most `most` of them and returns as many answers in the same order.
-    /// `linger` is how long the first call waits for others; zero for none.
+    /// `linger` is how long the first call waits for others; zero for one turn of the scheduler.
     pub fn start<F, Fut, E>(most: usize, linger: Duration, mut work: F) -> Self
     where
         F: FnMut(Vec<Q>) -> Fut + Send + 'static,
@@ -38,8 +39,12 @@ impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
         tokio::spawn(async move {
             let mut taken = Vec::with_capacity(most);
             while waiting.recv_many(&mut taken, most).await > 0 {
-                if !linger.is_zero() && taken.len() < most {
-                    tokio::time::sleep(linger).await;
+                if taken.len() < most {
+                    if linger.is_zero() {
+                        tokio::task::yield_now().await;
+                    } else {
+                        tokio::time::sleep(linger).await;
+                    }
                     while taken.len() < most {
                         match waiting.try_recv() {
                             Ok(call) => taken.push(call),

@@ -13,13 +13,9 @@ use domain::{
     json::JsonText,
     sealed::SealingKeys,
 };
-use jobs::{
-    event::publish,
-    job::{Priority, Queue},
-    lane::Lane,
-    store::Store,
-};
+use jobs::{event::publish, store::Store};
 use sqlx::PgPool;
+use tokio::time::Instant;
 
 use super::{head, row, spread, stage::Stage};
 use crate::program::SECRET_KEY;
@@ -31,6 +27,11 @@ const CHUNK: usize = 2_500;
 /// Organisations with a single delivery, of each sort.
 const SINGLES: usize = 100;
 const EVENT_TYPE: &str = "link.created";
+/// How long a single delivery is waited for, and how often in vain before the others of its sort are left out.
+const PATIENCE: Duration = Duration::from_secs(10);
+const GIVE_UP_AFTER: usize = 3;
+/// At most as many lanes as a priority has.
+const LANES: u8 = 32;
 
 struct Maker {
     store: Store,
@@ -54,13 +55,12 @@ pub async fn measure() -> anyhow::Result<String> {
     let big = maker.organisation(None, &stage.receiver.url("1", "-")).await?;
     maker.fill(big).await?;
     eprintln!("a million deliveries are due");
-    let lane_of = |org: OrgId| Lane::new(Queue::Deliveries, Priority::Normal, org);
     let mut singles = vec![];
     for n in 0..SINGLES * 2 {
         let with = (n % 2 == 0).then_some(big);
         let org = loop {
             let org = maker.organisation(with, &stage.receiver.url("1", &format!("single-{n}"))).await?;
-            if (lane_of(org) == lane_of(big)) == with.is_some() {
+            if shares_lane(org, big) == with.is_some() {
                 break org;
             }
         };
@@ -71,15 +71,19 @@ pub async fn measure() -> anyhow::Result<String> {
     // Until the backlog is being worked off at full speed.
     stage.receiver.wait_for(2_000, Duration::from_secs(60)).await?;
     let mut waits = [vec![], vec![]];
+    let mut given_up = [0, 0];
     for (org, n) in singles {
+        if given_up[n % 2] == GIVE_UP_AFTER {
+            continue;
+        }
         let at = maker.publish(org, 1).await?;
-        let path = format!("/1/single-{n}");
-        let arrived = arrival(&stage, &path).await?;
-        waits[n % 2].push((arrived - at).as_seconds_f64().max(0.0) * 1000.0);
+        let arrived = arrival(&stage, &format!("/1/single-{n}")).await?;
+        given_up[n % 2] += usize::from(arrived.is_none());
+        waits[n % 2].push(arrived.map_or(f64::INFINITY, |arrived| (arrived - at).as_seconds_f64().max(0.0) * 1000.0));
     }
-    let before = stage.receiver.counts().await?.requests;
+    let before = stage.receiver.count().await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let rate = (stage.receiver.counts().await?.requests - before) / 5;
+    let rate = (stage.receiver.count().await? - before) / 5;
     let left: i64 =
         sqlx::query_scalar("select count(*) from jobs where org_id = $1").bind(big.0).fetch_one(&pool).await?;
     anyhow::ensure!(left > DUE as i64 / 10, "the backlog was over before the measurement: {left} left");
@@ -88,7 +92,10 @@ pub async fn measure() -> anyhow::Result<String> {
         head("One organisation with 1,000,000 due deliveries to one endpoint, another with a single one:", &columns);
     for (name, waits) in [("falls into the same ordinary lane", &waits[0]), ("has another lane", &waits[1])] {
         let (p50, p99, longest) = spread(waits.clone());
-        let ms = |value: f64| format!("{value:.1} ms");
+        let ms = |value: f64| match value.is_finite() {
+            true => format!("{value:.1} ms"),
+            false => format!("more than {} s", PATIENCE.as_secs()),
+        };
         text += &row([name.to_owned(), ms(p50), ms(p99), ms(longest)]);
     }
     text += &format!(
@@ -167,14 +174,21 @@ impl Maker {
     }
 }
 
-/// When the one event to `path` arrived.
-async fn arrival(stage: &Stage, path: &str) -> anyhow::Result<DateTime<Utc>> {
-    for _ in 0..3_000 {
+/// When the one event to `path` arrived; `None` if it did not in time.
+async fn arrival(stage: &Stage, path: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
         let (arrivals, _) = stage.receiver.arrivals().await?;
         if let Some((_, at)) = arrivals.iter().find(|((known, _), _)| known == path) {
-            return Ok(*at);
+            return Ok(Some(*at));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    anyhow::bail!("the single delivery to {path} did not start within 30 s")
+    Ok(None)
+}
+
+/// Whether two organisations wait in one lane: lanes go by the last byte of the id, modulo a power of two that is at
+/// least [`LANES`].
+fn shares_lane(a: OrgId, b: OrgId) -> bool {
+    a.0.as_bytes()[15] % LANES == b.0.as_bytes()[15] % LANES
 }
