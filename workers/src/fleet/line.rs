@@ -15,16 +15,18 @@ const STATEMENT: &str = "10s";
 pub struct Line {
     pool: PgPool,
     conn: Option<PgConnection>,
+    new: bool,
 }
 
 impl Line {
     /// A line with the connections of `pool`.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, conn: None }
+        Self { pool, conn: None, new: true }
     }
 
     /// The open connection.
     pub async fn open(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.new = self.conn.is_none();
         let conn = match self.conn.take() {
             Some(conn) => conn,
             None => {
@@ -34,6 +36,12 @@ impl Line {
             }
         };
         Ok(self.conn.insert(conn))
+    }
+
+    /// Whether the connection was opened for the last question. An older one may have broken while nobody looked, which
+    /// says nothing of Postgres.
+    pub fn is_new(&self) -> bool {
+        self.new
     }
 
     /// Gives the connection up, with whatever it may still be waiting for.
