@@ -94,7 +94,9 @@ pub async fn run(words: &[String]) -> anyhow::Result<()> {
 fn program(database: &Database) -> anyhow::Result<Program> {
     Ok(Program::new(&database.url(database.port, TEMPLATE))?
         .with("INKFLEET_LOG", "info,apalis_core=warn,poem=warn,sqlx=warn")
-        .with("DATABASE_POOL_SIZE", 8))
+        .with("DATABASE_POOL_SIZE", 8)
+        // Longer than any dialect's time-out, so that a stop repeats nothing.
+        .with("INKFLEET_GRACE_SECONDS", 12))
 }
 
 /// Makes the template: the schema, the organisations and their endpoints.

@@ -19,6 +19,8 @@ pub enum Fault {
     StopWeb,
     /// Postgres ends as in a crash, stays away for a while, and recovers.
     CrashPostgres,
+    /// The same, and while Postgres is away a worker is killed and another started.
+    KillInCrash,
     /// A worker's connections are closed; it may connect again at once.
     CutWorker,
     /// A worker's connections are closed, and it cannot connect for longer than others wait for it.
@@ -41,16 +43,19 @@ pub enum Fault {
     LoseWorker,
     /// A web process's connections are lost.
     LoseWeb,
+    /// SIGTERM to a worker whose connections are silent.
+    StopSilent,
 }
 
 impl Fault {
     /// Those that are over within a few seconds.
-    pub const QUICK: [Self; 12] = [
+    pub const QUICK: [Self; 13] = [
         Self::KillWorker,
         Self::StopWorker,
         Self::KillWeb,
         Self::StopWeb,
         Self::CrashPostgres,
+        Self::KillInCrash,
         Self::CutWorker,
         Self::SeverWorker,
         Self::CutWeb,
@@ -60,7 +65,8 @@ impl Fault {
         Self::SkewWorker,
     ];
     /// Those that last for longer than a lease, or until a silence is noticed.
-    pub const SLOW: [Self; 4] = [Self::PauseWorker, Self::BuryWorker, Self::LoseWorker, Self::LoseWeb];
+    pub const SLOW: [Self; 5] =
+        [Self::PauseWorker, Self::BuryWorker, Self::LoseWorker, Self::LoseWeb, Self::StopSilent];
 
     /// Its name on the command line and in reports.
     pub const fn name(self) -> &'static str {
@@ -70,6 +76,7 @@ impl Fault {
             Self::KillWeb => "kill-web",
             Self::StopWeb => "stop-web",
             Self::CrashPostgres => "crash-postgres",
+            Self::KillInCrash => "kill-in-crash",
             Self::CutWorker => "cut-worker",
             Self::SeverWorker => "sever-worker",
             Self::CutWeb => "cut-web",
@@ -81,6 +88,7 @@ impl Fault {
             Self::BuryWorker => "bury-worker",
             Self::LoseWorker => "lose-worker",
             Self::LoseWeb => "lose-web",
+            Self::StopSilent => "stop-silent",
         }
     }
 
@@ -138,7 +146,7 @@ fn blow(fault: Fault, rng: &mut StdRng) -> Blow {
     let lasts = match fault {
         // Now and then long enough for an idle web process to see it.
         Fault::CrashPostgres if rng.random_bool(0.15) => 6.0..7.0,
-        Fault::CrashPostgres => 0.1..2.5,
+        Fault::CrashPostgres | Fault::KillInCrash => 0.1..2.5,
         // Others take a session over when it has looked dead for 1.2 s.
         Fault::SeverWorker => 2.5..4.0,
         Fault::StallWorker => 0.2..3.0,
@@ -147,12 +155,15 @@ fn blow(fault: Fault, rng: &mut StdRng) -> Blow {
         Fault::PauseWorker | Fault::BuryWorker => 33.0..36.0,
         // A silence is noticed after 15 s at most.
         Fault::LoseWorker | Fault::LoseWeb => 18.0..20.0,
+        // Longer than a stop takes: the grace period, and what is left after it.
+        Fault::StopSilent => 25.0..26.0,
         _ => 0.0..0.1,
     };
     Blow {
         fault,
         target: rng.random_range(0..6),
         lasts: Duration::from_secs_f64(rng.random_range(lasts)),
-        pause: rng.random_range(0.3..1.4),
+        // Some come at once behind the one before.
+        pause: if rng.random_bool(0.25) { 0.0 } else { rng.random_range(0.3..1.4) },
     }
 }

@@ -32,6 +32,8 @@ pub enum Role {
 pub const WEBS: usize = 2;
 /// How many of each.
 pub const WORKERS: usize = 3;
+/// The line between two processes that had the same place.
+const BEGINS: &str = "--- a process begins";
 /// A worker gets its jobs done in this time after SIGTERM: the longest time-out of a dialect is ten seconds.
 const ENDS_WITHIN: Duration = Duration::from_secs(35);
 
@@ -81,7 +83,7 @@ impl Member {
             return Ok(());
         }
         let mut log = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        writeln!(log, "--- a process begins")?;
+        writeln!(log, "{BEGINS}")?;
         let plain = self.program.command(&[if self.role == Role::Web { "serve" } else { "work" }]);
         let plain = plain.as_std();
         // It goes with this program, however that ends.
@@ -124,6 +126,12 @@ impl Member {
         Ok(Ending { child, name: self.name.clone() })
     }
 
+    /// Waits for the end of a process that was told to end, which must be a good one.
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        let child = self.child.take().with_context(|| format!("{} does not run", self.name))?;
+        Ending { child, name: self.name.clone() }.wait().await.map(drop)
+    }
+
     /// Whether a process that should run has ended by itself.
     pub fn check(&mut self) -> anyhow::Result<()> {
         if let Some(child) = &mut self.child
@@ -132,6 +140,15 @@ impl Member {
             bail!("{} ended by itself: {status}", self.name);
         }
         Ok(())
+    }
+
+    /// How many sessions the present process says that it took over.
+    pub fn reaped_by_the_log(&self) -> f64 {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let present = log.rsplit(BEGINS).next().unwrap_or_default();
+        let lines = present.lines().filter(|line| line.contains("took over the jobs"));
+        let count = |line: &str| line.split("sessions=").nth(1)?.split(' ').next()?.parse::<f64>().ok();
+        lines.filter_map(count).sum()
     }
 
     /// The log's present end.

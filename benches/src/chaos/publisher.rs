@@ -104,6 +104,36 @@ pub async fn publish(
     Ok(std::mem::take(&mut *accepted.lock().expect("no panic under the lock")))
 }
 
+/// Sends every `nth` order once more: the first answers must come again, and nothing new.
+pub async fn publish_again(
+    orders: &[Order],
+    nth: usize,
+    keys: &[Keys],
+    url: &str,
+    accepted: Accepted,
+) -> anyhow::Result<Accepted> {
+    let http = crate::program::client()?;
+    let accepted = Mutex::new(accepted);
+    for order in orders.iter().step_by(nth.max(1)) {
+        let (path, body) = order.request();
+        let request = http.post(format!("{url}{path}")).header("x-api-key", &keys[order.org].ink);
+        let answer = request.timeout(ANSWER).json(&body).send().await?.error_for_status()?;
+        note(&accepted, order, &answer.json().await?, 0)?;
+    }
+    Ok(accepted.into_inner().expect("no panic under the lock"))
+}
+
+impl Order {
+    /// The path and the body of its request.
+    fn request(&self) -> (&'static str, Value) {
+        let event = |e: &Intent| json!({"type": e.event_type, "id": e.id, "data": {"number": e.id, "quota": 7}});
+        match &self.events[..] {
+            [one] => ("/api/v1/events", event(one)),
+            many => ("/api/v1/events/batch", json!({"events": many.iter().map(event).collect::<Vec<_>>()})),
+        }
+    }
+}
+
 /// Sends one order until it is accepted.
 async fn deliver(
     http: &reqwest::Client,
@@ -113,11 +143,7 @@ async fn deliver(
     key: &str,
     accepted: &Mutex<Accepted>,
 ) -> anyhow::Result<()> {
-    let event = |e: &Intent| json!({"type": e.event_type, "id": e.id, "data": {"number": e.id, "quota": 7}});
-    let (path, body) = match &order.events[..] {
-        [one] if n % 8 != 0 => ("/api/v1/events", event(one)),
-        many => ("/api/v1/events/batch", json!({"events": many.iter().map(event).collect::<Vec<_>>()})),
-    };
+    let (path, body) = order.request();
     let end = Instant::now() + PATIENCE;
     let (mut last, mut may_be_stored) = (String::new(), false);
     for try_number in 0.. {

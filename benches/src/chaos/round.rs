@@ -29,6 +29,9 @@ use crate::program::{Keys, Program};
 const DATABASE: &str = "round";
 /// How long a process may take until it is ready.
 const READY: Duration = Duration::from_secs(20);
+/// How long the jobs of a dead process may wait for another, whatever else happens meanwhile: after a restart of Postgres
+/// five seconds are for those that lost their sessions with it.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(20);
 /// How long everything that is due may take once the faults are over.
 const SETTLE: Duration = Duration::from_secs(120);
 
@@ -53,6 +56,8 @@ struct Round<'a> {
     incidents: Vec<Incident>,
     told: Vec<String>,
     evidence: Vec<Evidence>,
+    takeovers: JoinSet<Duration>,
+    slowest: Duration,
     http: reqwest::Client,
 }
 
@@ -84,7 +89,9 @@ pub async fn play(
     }
     let http = crate::program::client()?;
     let (incidents, told, evidence) = (vec![], vec![], vec![]);
-    let mut round = Round { stage, database, members, incidents, told, evidence, http };
+    let takeovers = JoinSet::new();
+    let mut round =
+        Round { stage, database, members, incidents, told, evidence, takeovers, slowest: Duration::ZERO, http };
     let outcome = round.play(&mut rng, seed, events, dir).await;
     if outcome.is_err() {
         // Whatever state it is in: the rows may tell.
@@ -123,6 +130,9 @@ impl Round<'_> {
         drop(acting);
 
         self.settle(rng, &parts).await?;
+        let url = format!("http://127.0.0.1:{}", self.members[0].port);
+        let accepted = publisher::publish_again(&orders, orders.len() / 50, &self.stage.keys, &url, accepted).await?;
+        self.check_metrics().await?;
         self.stop(|_| true).await?;
         let mut conn = self.database.connect(DATABASE).await?;
         let mut rows: Vec<(Uuid, String)> =
@@ -153,8 +163,12 @@ impl Round<'_> {
     }
 
     fn line(&self, events: usize, requests: usize, ledger: &Ledger<'_>, sums: &Sums) -> String {
+        let slowest = match self.slowest.as_millis() {
+            0 => String::new(),
+            ms => format!(", taken over within {ms} ms"),
+        };
         format!(
-            "{events} events in {requests} requests ({} repeated), {}, {} webhook requests, {} repeats of {} in flight; {}",
+            "{events} events in {requests} requests ({} repeated), {}, {} webhook requests, {} repeats of {} in flight{slowest}; {}",
             ledger.accepted.repeated,
             sums.states,
             sums.requests,
@@ -188,6 +202,20 @@ impl Round<'_> {
             });
         }
         acting
+    }
+
+    /// The figures that operators see are those of the logs.
+    async fn check_metrics(&self) -> anyhow::Result<()> {
+        for member in &self.members {
+            let up = member.metric(&self.http, "inkfleet_database_up").await?;
+            ensure!(up == Some(1.0), "{} shows inkfleet_database_up {up:?}", member.name);
+            if member.role == Role::Worker {
+                let reaped = member.metric(&self.http, "inkfleet_sessions_reaped_total").await?.unwrap_or(0.0);
+                let said = member.reaped_by_the_log();
+                ensure!(reaped == said, "{} shows {reaped} sessions reaped and its log {said}", member.name);
+            }
+        }
+        Ok(())
     }
 
     /// Does what the plan says.
@@ -251,6 +279,11 @@ impl Round<'_> {
                     member.proxy.set(Way::Open);
                 }
             }
+        }
+        while let Some(took) = self.takeovers.join_next().await {
+            let took = took?;
+            ensure!(took < TAKEN_OVER_WITHIN, "a dead process's jobs were taken over only after {took:?}");
+            self.slowest = self.slowest.max(took);
         }
         let missing: Vec<String> = self.evidence.iter().filter_map(Evidence::missing).collect();
         ensure!(missing.is_empty(), "{}; faults: {}", missing.join("; "), self.told.join(", "));

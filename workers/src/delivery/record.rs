@@ -78,7 +78,7 @@ pub async fn record(
     if mine.len() < records.len() {
         tracing::warn!(
             lost = records.len() - mine.len(),
-            "attempts not recorded: another process took their jobs over"
+            "attempts not recorded: recorded before, or another process took their jobs over"
         );
     }
     let attempts: Vec<&Attempt> = mine

@@ -129,7 +129,9 @@ impl Claimer {
                 Err(error) => {
                     self.line.cut();
                     self.doubt = Some(Instant::now());
-                    self.keeper.database_failed(&error).await;
+                    if self.line.is_new() {
+                        self.keeper.database_failed(&error).await;
+                    }
                 }
             }
         }

@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use jobs::{
     batch::Batcher,
+    job::Queue,
+    lane::LaneSet,
     queue::{self, Completed, Ended},
 };
 use sqlx::PgPool;
@@ -26,16 +28,18 @@ pub fn start(context: Context, pool: PgPool) -> Batcher<Ended, ()> {
         let (context, line) = (context.clone(), line.clone());
         async move {
             let mut line = line.lock().await;
-            let mut wait = WAIT_FIRST;
+            let (mut wait, mut again) = (WAIT_FIRST, false);
             loop {
                 match within(ANSWER, complete(&mut line, &ended, &context)).await {
                     Ok(completed) => {
                         if completed.held < ended.len() {
                             let lost = ended.len() - completed.held;
-                            tracing::warn!(lost, "outcomes dropped: another process took the jobs over");
+                            tracing::warn!(lost, "outcomes dropped: stored before, or another process took the jobs over");
                         }
-                        for (queue, lanes) in completed.soon {
-                            context.store.bell().ring(queue, lanes);
+                        // What a repetition finds done already may be due soon as well.
+                        for queue in Queue::ALL {
+                            let soon = completed.soon.get(&queue).copied().unwrap_or_default();
+                            context.store.bell().ring(queue, if again { LaneSet::ALL } else { soon });
                         }
                         return Ok::<_, sqlx::Error>(vec![(); ended.len()]);
                     }
@@ -43,7 +47,7 @@ pub fn start(context: Context, pool: PgPool) -> Batcher<Ended, ()> {
                         line.cut();
                         tracing::debug!(%error, waiting = ended.len(), "outcomes wait for Postgres");
                         tokio::time::sleep(wait).await;
-                        wait = (wait * 2).min(WAIT_MOST);
+                        (wait, again) = ((wait * 2).min(WAIT_MOST), true);
                     }
                 }
             }

@@ -164,7 +164,7 @@ impl Keeping {
             let had_it = self.session.send_replace(None).is_some();
             if had_it {
                 // At once, before anybody takes this process for dead.
-                tracing::warn!(%error, "the worker session's connection broke");
+                tracing::warn!(%error, "the worker session's connection broke; nothing is claimed until it is open again");
             } else {
                 self.keeper.database_failed(&error).await;
             }

@@ -16,12 +16,13 @@ pub struct Line {
     pool: PgPool,
     conn: Option<PgConnection>,
     flush: bool,
+    new: bool,
 }
 
 impl Line {
     /// A line with the connections of `pool`.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, conn: None, flush: true }
+        Self { pool, conn: None, flush: true, new: true }
     }
 
     /// The same line for claims: they do not wait until Postgres has flushed them. A server that crashes may forget claims
@@ -35,6 +36,7 @@ impl Line {
 
     /// The open connection.
     pub async fn open(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.new = self.conn.is_none();
         let conn = match self.conn.take() {
             Some(conn) => conn,
             None => {
@@ -45,6 +47,12 @@ impl Line {
             }
         };
         Ok(self.conn.insert(conn))
+    }
+
+    /// Whether the connection was opened for the last question. An older one may have broken while nobody looked, which
+    /// says nothing of Postgres.
+    pub fn is_new(&self) -> bool {
+        self.new
     }
 
     /// Gives the connection up, with whatever it may still be waiting for.

@@ -102,6 +102,8 @@ impl Watcher {
 /// Vacuums the table every few seconds while the process works, on a connection of its own, until it is aborted: one
 /// vacuum may take longer than a lease.
 pub async fn vacuum(direct: PgConnectOptions, keeper: Keeper) {
+    // That another process is at it is not worth a warning.
+    let direct = direct.options([("client_min_messages", "error")]);
     let (mut seen, mut wait) = (0, VACUUM);
     loop {
         tokio::time::sleep(wait).await;

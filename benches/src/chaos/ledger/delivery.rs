@@ -173,18 +173,18 @@ impl Case<'_> {
             .attempts
             .iter()
             .map(|a| {
-                let (from, to) = (a.started_at.format("%T%.3f"), a.ended_at().format("%T%.3f"));
+                let (from, to) = (a.started_at.format("%d %T%.3f"), a.ended_at().format("%T%.3f"));
                 format!(
                     "{} {from}–{to} {:?} {:?} committed {}",
                     a.number,
                     a.status,
                     a.error,
-                    a.committed_at.format("%T%.3f")
+                    a.committed_at.format("%d %T%.3f")
                 )
             })
             .collect();
         let receipts: Vec<String> =
-            self.receipts.iter().map(|r| format!("{} {:?}", r.at.format("%T%.3f"), r.status)).collect();
+            self.receipts.iter().map(|r| format!("{} {:?}", r.at.format("%d %T%.3f"), r.status)).collect();
         format!(
             "delivery {} ({}, {}, {}): {what}\n    why: {}\n    attempts: {}\n    received: {}",
             self.delivery.id,

@@ -58,7 +58,25 @@ impl Round<'_> {
                 let lost = self.held(&mut conn, pid, at, &told).await?;
                 told += &format!(" ({lost} in flight)");
                 self.evidence.push(taken_over);
+                self.watch_takeover(pid);
                 self.members[place].start(&[])?;
+            }
+            Fault::KillInCrash => {
+                told += &format!(" for {} ms", blow.lasts.as_millis());
+                self.database.crash().await?;
+                sleep(blow.lasts / 2).await;
+                let taken_over = Evidence::of_workers(&self.members, TAKEN_OVER);
+                let at = self.stage.clock.now();
+                let pid = self.members[place].kill().await?;
+                self.members[place].start(&[])?;
+                sleep(blow.lasts / 2).await;
+                self.database.begin().await?;
+                // Its session is still there, because others wait for those that lost theirs with the server.
+                let mut conn = self.database.connect(DATABASE).await?;
+                let lost = self.held(&mut conn, pid, at, &told).await?;
+                told += &format!(" ({lost} in flight)");
+                self.watch_takeover(pid);
+                self.evidence.push(taken_over);
             }
             Fault::KillWeb => {
                 self.members[place].kill().await?;
@@ -113,7 +131,7 @@ impl Round<'_> {
                 self.members[place].start(&self.database.skewed(seconds))?;
                 self.evidence.push(skewed);
             }
-            Fault::PauseWorker | Fault::BuryWorker | Fault::LoseWorker | Fault::LoseWeb => {
+            Fault::PauseWorker | Fault::BuryWorker | Fault::LoseWorker | Fault::LoseWeb | Fault::StopSilent => {
                 let lasting = self.begin(blow).await?;
                 return self.end(lasting).await;
             }
@@ -131,6 +149,10 @@ impl Round<'_> {
         match blow.fault {
             Fault::PauseWorker => member.signal("-STOP").await?,
             Fault::BuryWorker => member.proxy.set(Way::Stalled),
+            Fault::StopSilent => {
+                member.proxy.set(Way::Stalled);
+                member.signal("-TERM").await?;
+            }
             Fault::LoseWorker | Fault::LoseWeb => member.proxy.lose(),
             other => anyhow::bail!("{} does not last", other.name()),
         }
@@ -140,6 +162,7 @@ impl Round<'_> {
                 self.evidence
                     .push(Evidence::of(&self.members[place], &["another process took", "worker session open"]));
             }
+            Fault::StopSilent => self.evidence.push(Evidence::of_workers(&self.members, TAKEN_OVER)),
             Fault::LoseWorker => {
                 self.evidence.push(Evidence::of(&self.members[place], &BROKE));
             }
@@ -159,6 +182,11 @@ impl Round<'_> {
         let member = &self.members[lasting.place];
         match lasting.blow.fault {
             Fault::PauseWorker => member.signal("-CONT").await?,
+            Fault::StopSilent => {
+                self.members[lasting.place].ended().await?;
+                self.members[lasting.place].proxy.set(Way::Open);
+                self.members[lasting.place].start(&[])?;
+            }
             _ => member.proxy.set(Way::Open),
         }
         self.told.push(lasting.told);
@@ -229,6 +257,26 @@ impl Round<'_> {
         self.incident(at, "fill-connections", before);
         self.evidence.extend(breaks);
         Ok(count)
+    }
+
+    /// Measures how long it takes until the session of the dead process `pid` is gone.
+    fn watch_takeover(&mut self, pid: u32) {
+        let url = self.database.url(self.database.port, DATABASE);
+        let begun = Instant::now();
+        self.takeovers.spawn(async move {
+            loop {
+                let gone = async {
+                    let mut conn = PgConnection::connect(&url).await?;
+                    let left = "select count(*) from job_workers where name like '%:' || $1::text";
+                    let left: i64 = sqlx::query_scalar(left).bind(pid.to_string()).fetch_one(&mut conn).await?;
+                    Ok::<_, sqlx::Error>(left == 0)
+                };
+                if gone.await.unwrap_or(false) {
+                    return begun.elapsed();
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+        });
     }
 
     /// What a worker must say when it loses its session. One that is still coming back from the fault before has said so
@@ -304,7 +352,7 @@ impl Lasting {
 
 impl Member {
     /// The sum of a metric's values, if it is shown.
-    async fn metric(&self, http: &reqwest::Client, name: &str) -> anyhow::Result<Option<f64>> {
+    pub async fn metric(&self, http: &reqwest::Client, name: &str) -> anyhow::Result<Option<f64>> {
         let url = format!("http://127.0.0.1:{}/metrics", self.port);
         let text = http.get(url).timeout(Duration::from_secs(5)).send().await?.text().await?;
         let values: Vec<f64> = text
