@@ -34,7 +34,10 @@ pub fn start(context: Context, pool: PgPool) -> Batcher<Ended, ()> {
                     Ok(completed) => {
                         if completed.held < ended.len() {
                             let lost = ended.len() - completed.held;
-                            tracing::warn!(lost, "outcomes dropped: stored before, or another process took the jobs over");
+                            tracing::warn!(
+                                lost,
+                                "outcomes dropped: stored before, or another process took the jobs over"
+                            );
                         }
                         // What a repetition finds done already may be due soon as well.
                         for queue in Queue::ALL {
