@@ -1,10 +1,6 @@
 //! The program under test, as processes of their own over a Postgres of its own.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, bail};
 use inkfleet::postgres::{Cluster, Options};
@@ -95,8 +91,6 @@ pub struct Program {
 pub struct Keys {
     /// For Inkode's surface and event intake, as `x-api-key`.
     pub ink: String,
-    /// For InkLink's surface, as `api-key`.
-    pub inklink: String,
     /// A session of the owner, as a bearer token.
     pub session: String,
 }
@@ -129,11 +123,6 @@ impl Program {
         self
     }
 
-    /// The binary.
-    pub fn binary(&self) -> &Path {
-        &self.binary
-    }
-
     /// A command of the program, in an environment of its settings alone, killed when its handle is dropped.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
@@ -161,7 +150,7 @@ impl Program {
         };
         let words = ["admin", "create-session", "--org", slug, "--email", &email, "--minutes", "600"];
         let session = field(&self.run(&words).await?, "session")?;
-        Ok(Keys { ink: key("ink").await?, inklink: key("secret_live").await?, session })
+        Ok(Keys { ink: key("ink").await?, session })
     }
 
     /// Starts a web process on `port` and waits until it is ready.

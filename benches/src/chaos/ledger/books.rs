@@ -117,7 +117,6 @@ impl Books {
         )
         .fetch_all(&mut *conn)
         .await?;
-        type Row = (Uuid, String, i32, Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
         let health: Vec<Row> = query_as(
             "select id, health, failures_in_row, first_failure_at, last_success_at, health_changed_at from endpoints",
         )
@@ -149,9 +148,10 @@ impl Books {
     }
 }
 
-fn state_of(
-    row: (Uuid, String, i32, Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<DateTime<Utc>>),
-) -> HealthState {
+/// An endpoint's id and its health, failures in a row, first failure, last success and last change.
+type Row = (Uuid, String, i32, Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
+fn state_of(row: Row) -> HealthState {
     let (_, health, failures_in_row, first_failure_at, last_success_at, changed_at) = row;
     HealthState {
         health: serde_json::from_value(health.into()).expect("the column's check allows the three words only"),
