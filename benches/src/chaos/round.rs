@@ -105,7 +105,10 @@ pub async fn play(
     };
     let outcome = round.play(&mut rng, seed, events, dir).await;
     if outcome.is_err() {
-        // Whatever state it is in: the rows may tell.
+        // Whatever state it is in: the rows may tell, and who waits for whom.
+        if let Err(error) = round.write_activity(&dir.join("activity.txt")).await {
+            println!("  what Postgres was doing could not be written down: {error:#}");
+        }
         if let Err(error) = round.database.dump(DATABASE, &dir.join("database.sql")).await {
             println!("  the database could not be written down: {error:#}");
         }
@@ -237,6 +240,19 @@ impl Round<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Writes down what every connection does and which others it waits for.
+    async fn write_activity(&self, to: &Path) -> anyhow::Result<()> {
+        let mut conn = self.database.connect(DATABASE).await?;
+        let lines: Vec<String> = sqlx::query_scalar(
+            "select format('%s %s %s since %s, waits for %s (%s), behind %s: %s', pid, application_name, state,
+                           clock_timestamp() - xact_start, wait_event_type, wait_event, pg_blocking_pids(pid), query)
+             from pg_stat_activity where datname = current_database() order by xact_start",
+        )
+        .fetch_all(&mut conn)
+        .await?;
+        Ok(fs::write(to, lines.join("\n"))?)
     }
 
     /// Does what the plan says.
