@@ -50,9 +50,9 @@ pub async fn within<T>(
 }
 
 /// What the server is told about every connection, for the case that it cannot hear its user any more: a transaction that
-/// nobody goes on with ends after 20 s and lets its row locks go, and a machine that vanished is noticed within a minute.
+/// nobody goes on with ends after 5 s and lets its row locks go, and a machine that vanished is noticed within a minute.
 pub const LEFT_ALONE: [(&str, &str); 4] = [
-    ("idle_in_transaction_session_timeout", "20s"),
+    ("idle_in_transaction_session_timeout", "5s"),
     ("tcp_keepalives_idle", "30"),
     ("tcp_keepalives_interval", "10"),
     ("tcp_keepalives_count", "3"),

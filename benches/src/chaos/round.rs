@@ -58,6 +58,7 @@ struct Round<'a> {
     evidence: Vec<Evidence>,
     takeovers: JoinSet<Duration>,
     slowest: Duration,
+    crashes: usize,
     http: reqwest::Client,
 }
 
@@ -90,11 +91,24 @@ pub async fn play(
     let http = crate::program::client()?;
     let (incidents, told, evidence) = (vec![], vec![], vec![]);
     let takeovers = JoinSet::new();
-    let mut round =
-        Round { stage, database, members, incidents, told, evidence, takeovers, slowest: Duration::ZERO, http };
+    let mut round = Round {
+        stage,
+        database,
+        members,
+        incidents,
+        told,
+        evidence,
+        takeovers,
+        slowest: Duration::ZERO,
+        crashes: 0,
+        http,
+    };
     let outcome = round.play(&mut rng, seed, events, dir).await;
     if outcome.is_err() {
-        // Whatever state it is in: the rows may tell.
+        // Whatever state it is in: the rows may tell, and who waits for whom.
+        if let Err(error) = round.write_activity(&dir.join("activity.txt")).await {
+            println!("  what Postgres was doing could not be written down: {error:#}");
+        }
         if let Err(error) = round.database.dump(DATABASE, &dir.join("database.sql")).await {
             println!("  the database could not be written down: {error:#}");
         }
@@ -105,10 +119,12 @@ pub async fn play(
 
 impl Round<'_> {
     async fn play(&mut self, rng: &mut StdRng, seed: u64, events: usize, dir: &Path) -> anyhow::Result<String> {
+        let begun = Instant::now();
         for member in &mut self.members {
             member.start(&[])?;
         }
         self.wait_until_ready().await?;
+        let ready = begun.elapsed();
 
         let plan = fault::draw(rng, seed, self.stage.only.as_deref());
         let flow = Duration::from_secs_f64((events as f64 / 900.0).clamp(2.0, 30.0));
@@ -128,8 +144,10 @@ impl Round<'_> {
         self.afflict(&plan, flow).await?;
         let accepted = publishing.await??;
         drop(acting);
+        let flown = begun.elapsed();
 
-        self.settle(rng, &parts).await?;
+        let steps = self.settle(rng, &parts).await?;
+        let settled = begun.elapsed();
         let url = format!("http://127.0.0.1:{}", self.members[0].port);
         let accepted = publisher::publish_again(&orders, orders.len() / 50, &self.stage.keys, &url, accepted).await?;
         self.check_metrics().await?;
@@ -159,7 +177,13 @@ impl Round<'_> {
             let shown = broken.iter().take(5).map(|line| format!("\n  - {line}")).collect::<String>();
             bail!("{} promises broken; faults: {}{shown}", broken.len(), self.told.join(", "));
         }
-        Ok(self.line(events, drawn, &ledger, &sums))
+        let phases = format!(
+            "ready {:.1} s, faults {:.1} s, {steps} steps of the clock {:.1} s",
+            ready.as_secs_f64(),
+            (flown - ready).as_secs_f64(),
+            (settled - flown).as_secs_f64()
+        );
+        Ok(format!("{}; {phases}", self.line(events, drawn, &ledger, &sums)))
     }
 
     fn line(&self, events: usize, requests: usize, ledger: &Ledger<'_>, sums: &Sums) -> String {
@@ -218,6 +242,19 @@ impl Round<'_> {
         Ok(())
     }
 
+    /// Writes down what every connection does and which others it waits for.
+    async fn write_activity(&self, to: &Path) -> anyhow::Result<()> {
+        let mut conn = self.database.connect(DATABASE).await?;
+        let lines: Vec<String> = sqlx::query_scalar(
+            "select format('%s %s %s since %s, waits for %s (%s), behind %s: %s', pid, application_name, state,
+                           clock_timestamp() - xact_start, wait_event_type, wait_event, pg_blocking_pids(pid), query)
+             from pg_stat_activity where datname = current_database() order by xact_start",
+        )
+        .fetch_all(&mut conn)
+        .await?;
+        Ok(fs::write(to, lines.join("\n"))?)
+    }
+
     /// Does what the plan says.
     async fn afflict(&mut self, plan: &Plan, flow: Duration) -> anyhow::Result<()> {
         let mut lasting = None;
@@ -251,15 +288,17 @@ impl Round<'_> {
 
     /// Peace: everybody runs, receivers are well, and the clock is stepped from one due retry to the next until none is
     /// left.
-    async fn settle(&mut self, rng: &mut StdRng, parts: &[Part]) -> anyhow::Result<()> {
+    async fn settle(&mut self, rng: &mut StdRng, parts: &[Part]) -> anyhow::Result<usize> {
         for (endpoint, part) in self.stage.endpoints.iter().zip(parts) {
             endpoint.receiver.behave(part.ending);
         }
         self.members.iter_mut().try_for_each(Member::check)?;
         self.wait_until_ready().await?;
         let mut conn = self.database.connect(DATABASE).await?;
+        let mut steps = 0;
         loop {
             self.quiet(&mut conn).await?;
+            steps += 1;
             let Some(last) = next_cluster(&mut conn).await? else { break };
             // Workers follow the clock when they open their session, be it in a new process or on a new connection.
             let anew = rng.random_bool(0.2);
@@ -287,7 +326,7 @@ impl Round<'_> {
         }
         let missing: Vec<String> = self.evidence.iter().filter_map(Evidence::missing).collect();
         ensure!(missing.is_empty(), "{}; faults: {}", missing.join("; "), self.told.join(", "));
-        Ok(())
+        Ok(steps - 1)
     }
 
     /// Waits until nothing is due and nothing runs.

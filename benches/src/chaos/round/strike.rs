@@ -34,6 +34,8 @@ pub struct Lasting {
     place: usize,
     until: Instant,
     told: String,
+    /// That others take its jobs over, with the number of crashes before.
+    taken_over: Option<(Evidence, usize)>,
 }
 
 impl Round<'_> {
@@ -63,6 +65,7 @@ impl Round<'_> {
             }
             Fault::KillInCrash => {
                 told += &format!(" for {} ms", blow.lasts.as_millis());
+                self.crashes += 1;
                 self.database.crash().await?;
                 sleep(blow.lasts / 2).await;
                 let taken_over = Evidence::of_workers(&self.members, TAKEN_OVER);
@@ -158,22 +161,22 @@ impl Round<'_> {
         }
         match blow.fault {
             Fault::PauseWorker | Fault::BuryWorker => {
-                self.evidence.push(Evidence::of_workers(&self.members, TAKEN_OVER));
                 self.evidence
                     .push(Evidence::of(&self.members[place], &["another process took", "worker session open"]));
             }
-            Fault::StopSilent => self.evidence.push(Evidence::of_workers(&self.members, TAKEN_OVER)),
             Fault::LoseWorker => {
                 self.evidence.push(Evidence::of(&self.members[place], &BROKE));
             }
             _ => {}
         }
+        let expected = matches!(blow.fault, Fault::PauseWorker | Fault::BuryWorker | Fault::StopSilent);
+        let taken_over = expected.then(|| (Evidence::of_workers(&self.members, TAKEN_OVER), self.crashes));
         sleep(STRAGGLER).await;
         let held = self.held_now(place).await?;
         if blow.fault != Fault::LoseWeb {
             self.incident(at, &told, held);
         }
-        Ok(Lasting { blow, place, until: Instant::now() + blow.lasts, told })
+        Ok(Lasting { blow, place, until: Instant::now() + blow.lasts, told, taken_over })
     }
 
     /// Waits for the end of a fault that lasts, and ends it.
@@ -189,6 +192,10 @@ impl Round<'_> {
             }
             _ => member.proxy.set(Way::Open),
         }
+        // After a restart of Postgres others wait for those that lost their sessions with it, and this one may come back in
+        // that time.
+        self.evidence
+            .extend(lasting.taken_over.filter(|(_, crashes)| *crashes == self.crashes).map(|(evidence, _)| evidence));
         self.told.push(lasting.told);
         Ok(())
     }
@@ -205,6 +212,7 @@ impl Round<'_> {
                 self.evidence.push(Evidence::of(member, &["Postgres answers again"]));
             }
         }
+        self.crashes += 1;
         self.database.crash().await?;
         let end = Instant::now() + away;
         for place in 0..self.members.len() {
