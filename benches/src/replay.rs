@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Days, Utc};
-use rand::RngExt;
+use domain::{chance::Chance, clock::Clock};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep};
@@ -30,6 +30,10 @@ const ENDPOINTS: usize = 4;
 /// The replay's rate, and that of each of the two streams of live events.
 const PER_SECOND: i64 = 2000;
 const LIVE: u32 = 100;
+/// How often the replay is measured and then paused, and for how many seconds each: on a machine with other work, what
+/// was before says little about what is now.
+const ROUNDS: u32 = 6;
+const SPAN: u64 = 10;
 /// How often the worker that runs the replay is killed.
 const KILLS: usize = 5;
 /// How much longer live events may take beside the replay.
@@ -42,6 +46,7 @@ pub async fn run(words: &[String]) -> anyhow::Result<()> {
         value.map_or(Ok(or), |text| text.parse())
     };
     let (deliveries, per_second) = (number("--deliveries", DELIVERIES)?, number("--rate", PER_SECOND)?);
+    ensure!(deliveries >= per_second * 150, "too few deliveries for the rounds at that rate");
     let mut bench = Bench::start().await?;
     let range = bench.seed(deliveries).await?;
     let text = bench.measure(range, deliveries, per_second).await?;
@@ -103,7 +108,7 @@ impl Bench {
             sqlx::query_as(statement).bind(self.tally.url("past")).fetch_all(&mut conn).await?;
         let endpoints: Vec<Uuid> = rows.iter().map(|row| row.1).collect();
         let org_id = rows.first().context("endpoints")?.0;
-        let first = Utc::now().date_naive() - Days::new(DAYS + 2);
+        let first = Clock::system().now().date_naive() - Days::new(DAYS + 2);
         let started = Instant::now();
         for n in 0..=DAYS + 1 {
             let inside = (1..=DAYS).contains(&n);
@@ -198,45 +203,39 @@ impl Bench {
 
         // Without a replay.
         sleep(Duration::from_secs(5)).await;
-        let quiet = Instant::now();
-        sleep(Duration::from_secs(30)).await;
-        let quiet = (quiet, Instant::now());
+        let mut without = vec![span().await];
 
-        // With one, undisturbed.
+        // With one, and paused in between: what is under way arrives, then nothing more.
         let began = Instant::now();
         let (replay, creation) = self.begin(range, per_second).await?;
-        let mut counted_in = None;
-        while counted_in.is_none() {
+        while self.look(&replay).await?.get("total").is_none() {
             sleep(Duration::from_millis(100)).await;
-            counted_in = self.look(&replay).await?.get("total").is_some().then(|| began.elapsed());
         }
-        let calm = Instant::now();
-        sleep(Duration::from_secs((deliveries / per_second / 4).clamp(5, 60) as u64)).await;
-        let mut spans = vec![(calm, Instant::now())];
-
-        // Paused: what is under way arrives, then nothing more.
-        let paused = Instant::now();
-        self.turn(&replay, "pause").await?;
-        let sent = self.rest(&mut conn).await?;
-        let paused_in = paused.elapsed();
-        sleep(Duration::from_secs(3)).await;
-        let shown = self.look(&replay).await?;
-        ensure!(self.tally.requests("past") == sent, "a paused replay goes on");
-        ensure!(shown["replayed"] == sent, "it shows {} and {sent} arrived", shown["replayed"]);
-        println!("paused: {shown}");
-        self.turn(&replay, "resume").await?;
+        let (counted_in, mut beside, mut paused_in, mut sent) = (began.elapsed(), vec![], Duration::ZERO, 0);
+        for _ in 0..ROUNDS {
+            beside.push(span().await);
+            let paused = Instant::now();
+            self.turn(&replay, "pause").await?;
+            sent = self.rest(&mut conn).await?;
+            paused_in = paused_in.max(paused.elapsed());
+            without.push(span().await);
+            let shown = self.look(&replay).await?;
+            ensure!(self.tally.requests("past") == sent, "a paused replay goes on");
+            ensure!(shown["replayed"] == sent, "it shows {} and {sent} arrived", shown["replayed"]);
+            println!("paused at {sent} of {}", shown["total"]);
+            self.turn(&replay, "resume").await?;
+        }
 
         // Killed, again and again.
-        let (mut held, mut rng) = (vec![], rand::rng());
+        let (mut held, chance) = (vec![], Chance::system());
         for _ in 0..KILLS {
-            sleep(Duration::from_millis(rng.random_range(2000..6000))).await;
+            sleep(Duration::from_secs_f64(2.0 + 4.0 * chance.unit())).await;
             held.push(self.kill(&mut conn).await?);
             println!("killed a worker that held {} of the replay's deliveries", held[held.len() - 1]);
         }
         sleep(Duration::from_secs(2)).await;
 
         // To its end.
-        let calm = Instant::now();
         let mut before = 0;
         let done = loop {
             let shown = self.look(&replay).await?;
@@ -250,7 +249,6 @@ impl Bench {
             ensure!(began.elapsed() < Duration::from_secs(3600), "it takes longer than an hour");
             sleep(Duration::from_secs(10)).await;
         };
-        spans.push((calm, Instant::now()));
         let took = began.elapsed();
         self.rest(&mut conn).await?;
         ensure!(done["state"] == "done" && done["replayed"] == deliveries && done["total"] == deliveries, "{done}");
@@ -265,25 +263,30 @@ impl Bench {
         }
         let mut rows = vec![];
         for (whose, stream) in &streams {
-            let (without, with) = (stream.figures(&self.tally, &[quiet]), stream.figures(&self.tally, &spans));
-            rows.push((*whose, without, with));
+            let (without, beside) = (stream.figures(&self.tally, &without), stream.figures(&self.tally, &beside));
+            rows.push((*whose, without, beside));
         }
         let lines = [
             format!(
-                "{deliveries} deliveries of {DAYS} days to {ENDPOINTS} endpoints of one organisation, by state, type and time range; 2 worker processes; asked for {per_second} per second, took {:.0} s in all.",
-                took.as_secs_f64()
+                "{deliveries} deliveries of {DAYS} days to {ENDPOINTS} endpoints of one organisation, by state, type and \
+                 time range; 2 worker processes; {per_second} per second were asked for, and it took {:.0} s, of which \
+                 {} paused.",
+                took.as_secs_f64(),
+                u64::from(ROUNDS) * SPAN
             ),
             format!(
-                "Creation answered in {:.0} ms; `total` was counted after {:.1} s; a pause was felt after {:.1} s ({sent} shown, {sent} arrived).",
+                "Creation answered in {:.0} ms; `total` was there after {:.1} s; each of {ROUNDS} pauses was felt within \
+                 {:.1} s, and as many had arrived as it showed ({sent} at the last).",
                 creation.as_secs_f64() * 1e3,
-                counted_in.unwrap_or_default().as_secs_f64(),
+                counted_in.as_secs_f64(),
                 paused_in.as_secs_f64()
             ),
             format!(
-                "Killed -9 {KILLS} times while it ran the replay's job: each of the {deliveries} arrived, {repeats} of them twice; the killed processes held {} of its deliveries ({held:?}).",
+                "Killed -9 {KILLS} times while it ran the replay's job: each of the {deliveries} arrived, {repeats} of \
+                 them twice; the killed processes held {} of its deliveries ({held:?}), which is the bound.",
                 held.iter().sum::<i64>()
             ),
-            format!("A second replay, cancelled after {} deliveries: as many arrived, then none.", cancelled),
+            format!("A second replay, cancelled after {cancelled} deliveries: as many arrived, then none."),
         ];
         Ok(format!("{}\n\n{}", lines.join("\n"), table(&rows)?))
     }
@@ -325,14 +328,22 @@ impl Bench {
     }
 }
 
+/// A stretch of time to be measured, once it is over.
+async fn span() -> (Instant, Instant) {
+    let start = Instant::now();
+    sleep(Duration::from_secs(SPAN)).await;
+    (start, Instant::now())
+}
+
 fn table(rows: &[(&str, Figures, Figures)]) -> anyhow::Result<String> {
     let mut text = String::from(
         "| live events, 100 per second | | answered, p50 / p99 ms | first byte, p50 / p99 ms | p99, ratio |\n|---|---|---|---|---|\n",
     );
     let mut over = vec![];
-    for (whose, without, with) in rows {
-        let ratio = with.arrival[1] / without.arrival[1];
-        for (when, figures, ratio) in [("without", without, String::new()), ("beside it", with, format!("{ratio:.2}"))]
+    for (whose, without, beside) in rows {
+        let ratio = beside.arrival[1] / without.arrival[1];
+        for (when, figures, ratio) in
+            [("without", without, String::new()), ("beside it", beside, format!("{ratio:.2}"))]
         {
             let Figures { answer, arrival, count } = figures;
             text += &format!(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use chrono::{Days, Utc};
+use chrono::Days;
 use domain::{chance::Chance, clock::Clock, id::OrgId};
 use jobs::{housekeeping::KeepHouse, job::NewJob, queue, store::Store};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ pub async fn run(words: &[String]) -> anyhow::Result<()> {
     let mut conn = postgres.connect().await?;
     let (org_id, endpoint): (Uuid, Uuid) =
         sqlx::query_as("select org_id, id from endpoints").fetch_one(&mut conn).await?;
-    let oldest = Utc::now().date_naive() - Days::new(31 + DAYS);
+    let oldest = Clock::system().now().date_naive() - Days::new(31 + DAYS);
     let started = Instant::now();
     for n in 0..DAYS {
         let day = Day {
@@ -62,7 +62,9 @@ pub async fn run(words: &[String]) -> anyhow::Result<()> {
         };
         seed::fill(&mut conn, &day).await?;
     }
-    sqlx::raw_sql("analyze; checkpoint").execute(&mut conn).await?;
+    // So that autovacuum is not at them later: what is a month old it has left alone for long.
+    sqlx::raw_sql("vacuum analyze").execute(&mut conn).await?;
+    sqlx::raw_sql("checkpoint").execute(&mut conn).await?;
     let size: String =
         sqlx::query_scalar("select pg_size_pretty(pg_database_size(current_database()))").fetch_one(&mut conn).await?;
     println!("seeded {size} in {:.0} s", started.elapsed().as_secs_f64());
@@ -77,14 +79,19 @@ pub async fn run(words: &[String]) -> anyhow::Result<()> {
 
     let house = House::open(&postgres.url()).await?;
     let watch = Watch::start(&postgres.url()).await?;
-    let (dropping, took) = house.keep(&mut conn).await?;
+    let (mut dropping, mut took) = house.keep(&mut conn).await?;
+    let mut hours = 1;
+    // Where the machine is so busy that a transaction takes a second, some are left for the next hour.
+    while old_days(&mut conn).await? > 0 {
+        ensure!(hours < 5, "{} partitions are left", old_days(&mut conn).await?);
+        let (span, more) = house.keep(&mut conn).await?;
+        (dropping.1, took, hours) = (span.1, took + more, hours + 1);
+    }
     let locks = watch.end().await?;
-    let left = old_days(&mut conn).await?;
-    ensure!(left == 0, "{left} partitions are left");
 
     // Somebody reads for long: nothing is dropped, days are made all the same, and nobody waits.
     seed_small(&mut conn, oldest, org_id, endpoint).await?;
-    let tomorrow = (Utc::now().date_naive() + Days::new(7)).format("%Y%m%d");
+    let tomorrow = (Clock::system().now().date_naive() + Days::new(7)).format("%Y%m%d");
     let ahead = format!("drop table events_{tomorrow}, deliveries_{tomorrow}, attempts_{tomorrow}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(ahead)).execute(&mut conn).await?;
     let mut reader = PgConnection::connect(&postgres.url()).await?;
@@ -109,13 +116,14 @@ pub async fn run(words: &[String]) -> anyhow::Result<()> {
     let figures = |span| live.figures(&tally, &[span]);
     let text = format!(
         "{DAYS} days of {attempts} attempts ({} deliveries and events; {size} in all), {} partitions, dropped by \
-         `house.keep` in {:.0} ms. An ACCESS EXCLUSIVE lock was held on one of the three tables for {:.0} ms in all, \
+         `house.keep` in {:.0} ms ({hours} run{}). An ACCESS EXCLUSIVE lock was held on one of the three tables for {:.0} ms in all, \
          at most {:.1} ms at a time, and waited for during {:.0} ms. Beside a transaction that had been reading them for \
          two seconds: held {:.0} ms, waited for {:.0} ms; the coming days were made, and the old ones dropped once it \
          had ended.\n\n{}",
         attempts / i64::from(EACH),
         DAYS * 3,
         took.as_secs_f64() * 1e3,
+        if hours == 1 { "" } else { "s" },
         locks.held * 1e3,
         locks.longest * 1e3,
         locks.waited * 1e3,

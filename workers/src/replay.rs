@@ -25,8 +25,9 @@ const PORTION: (i32, i32) = (50, 500);
 /// The deliveries of a portion become due a fiftieth of a second's worth at a time, but not fewer than these: what came
 /// all at once would make live deliveries wait behind it in every batch.
 const TOGETHER: i32 = 10;
-/// How many deliveries one look reads, and how many looks a run takes where few of them are wanted.
-const LOOK: (usize, usize) = (1000, 20);
+/// How many looks a run takes where few deliveries are wanted, and how many each reads. The first reads twice what is to
+/// be sent, because most often nearly all are wanted.
+const LOOK: (usize, usize) = (20, 1000);
 /// How many looks a run takes to count on ahead.
 const COUNT: usize = 10;
 /// The wait where as much waits to be sent as may.
@@ -124,8 +125,9 @@ async fn next_portion(tx: &mut Tx, replay: &Replay, endpoints: &[EndpointId]) ->
     // Not beyond what is counted: what was sent again could no longer be.
     let to = replay.counted_id.map_or(replay.to_id, |id| Uuid::from_u128(id.as_u128().saturating_add(1)));
     let mut portion = Portion { ids: Vec::with_capacity(most), cursor: replay.cursor_id, end: false };
-    for _ in 0..LOOK.1 {
-        let found = replay::look(tx, replay, endpoints, portion.cursor, to, LOOK.0).await?;
+    for n in 0..LOOK.0 {
+        let size = if n == 0 { (2 * most).max(100) } else { LOOK.1 };
+        let found = replay::look(tx, replay, endpoints, portion.cursor, to, size).await?;
         let room = most - portion.ids.len();
         portion.ids.extend(found.wanted.iter().take(room));
         if found.wanted.len() > room {
