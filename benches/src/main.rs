@@ -1,10 +1,5 @@
 //! The benchmarks and the chaos rounds. `bin/bench` and `bin/chaos` build and run it; the first word says which.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "who measures and breaks lives by the machine's clock and chance of his own"
-)]
-
 mod chaos;
 mod deliveries;
 mod program;
