@@ -465,6 +465,11 @@ async fn three_fleets_make_one_job_of_each_cron_slot() {
 #[tokio::test]
 async fn an_idle_fleet_asks_less_than_one_question_a_second() {
     let app = TestApp::build().in_real_time().start().await;
+    // Not over the beginning of a slot, when it has something to do.
+    let (now, slot) = (app.clock.now(), jobs::schedule::next_slot(app.clock.now()));
+    if slot - now < TimeDelta::seconds(20) {
+        tokio::time::sleep((slot - now).to_std().unwrap()).await;
+    }
     let board = Board::new();
     let registry = board
         .registry("one")
@@ -482,6 +487,12 @@ async fn an_idle_fleet_asks_less_than_one_question_a_second() {
         asked.extend(questions(&app, "one").await.difference(&before).cloned());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    // Postgres notes a time for each part of a question.
+    let mut asked: Vec<_> = asked.into_iter().map(|(at, pid, words)| (pid, words, at)).collect();
+    asked.sort();
+    asked.dedup_by(|later, one| {
+        (later.0, &later.1) == (one.0, &one.1) && later.2 - one.2 < TimeDelta::milliseconds(100)
+    });
     assert!(!asked.is_empty() && asked.len() < 8, "{asked:#?}");
     fleet.stop().await;
     app.leaves_jobs(KeepHouse::KIND);

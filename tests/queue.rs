@@ -86,10 +86,12 @@ impl Worker {
         claim.await.unwrap().0
     }
 
-    /// Ends jobs alike; how many it still held.
+    /// Ends jobs alike, those with an even number with a history; how many it still held.
     async fn end(&mut self, jobs: &[Claimed], ending: Ending, now: DateTime<Utc>) -> usize {
-        let ended: Vec<Ended> =
-            jobs.iter().map(|job| Ended { job: job.key(), ending: ending.clone(), history: true }).collect();
+        let ended: Vec<Ended> = jobs
+            .iter()
+            .map(|job| Ended { job: job.key(), ending: ending.clone(), history: n_of(job) % 2 == 0 })
+            .collect();
         queue::complete(&mut self.conn, &ended, now).await.unwrap().held
     }
 

@@ -93,7 +93,7 @@ pub struct Creation<'a> {
     caller: &'a Caller,
     once: Once<'a>,
     /// The transaction that the create writes in.
-    pub tx: Tx,
+    pub tx: Tx<'static>,
 }
 
 /// How a create begins.

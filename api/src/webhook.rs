@@ -161,7 +161,7 @@ async fn create(
     dialect: &Dialect,
     draft: &Draft,
     secret: &str,
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
 ) -> Result<Endpoint, Failure> {
     if draft.enabled {
         rule::room(caller, dialect, tx).await?;

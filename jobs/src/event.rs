@@ -36,7 +36,7 @@ pub struct Published {
 
 /// Stores `events` and what follows from them; the answers come in the same order. `request_id` goes with the jobs.
 pub async fn publish(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     events: &[NewEvent],
     request_id: Option<&str>,
     now: DateTime<Utc>,
@@ -81,7 +81,7 @@ pub async fn publish(
 
 /// Stores an event for one endpoint only, whatever it subscribes to: somebody tries the endpoint out.
 pub async fn publish_test(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     event: &NewEvent,
     endpoint_id: EndpointId,
     request_id: Option<&str>,
@@ -116,7 +116,7 @@ pub struct Again<'a> {
 
 /// Sends finished or held deliveries again, their schedules starting anew; returns those that were not pending already.
 pub async fn resend(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     org_id: OrgId,
     ids: &[DeliveryId],
     again: Again<'_>,
@@ -138,7 +138,7 @@ pub async fn resend(
 }
 
 async fn send(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     deliveries: &[NewDelivery],
     request_id: Option<&str>,
     now: DateTime<Utc>,
@@ -163,7 +163,7 @@ fn wanted_by<'a>(wanted: &'a Wanted, event: &NewEvent) -> &'a [Subscriber] {
 }
 
 /// Who wants the events, asked once per organisation and type.
-async fn subscribers_of(tx: &mut Tx, events: &[NewEvent]) -> Result<Wanted, sqlx::Error> {
+async fn subscribers_of(tx: &mut Tx<'_>, events: &[NewEvent]) -> Result<Wanted, sqlx::Error> {
     let mut keys: Vec<(OrgId, String)> = events.iter().map(|e| (e.org_id, e.event_type.clone())).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -188,7 +188,7 @@ async fn subscribers_of(tx: &mut Tx, events: &[NewEvent]) -> Result<Wanted, sqlx
 
 /// The events that a client's own id names as repeats, with their first answers.
 async fn sort_out_repeats(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     events: &[NewEvent],
     wanted: &Wanted,
     now: DateTime<Utc>,

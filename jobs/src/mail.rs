@@ -29,7 +29,7 @@ impl Job for SendMail {
 }
 
 /// Stores a mail and the job that sends it; `false` when the same occasion has its mail already.
-pub async fn post(tx: &mut Tx, new: &NewMail, now: DateTime<Utc>, chance: &Chance) -> Result<bool, sqlx::Error> {
+pub async fn post(tx: &mut Tx<'_>, new: &NewMail, now: DateTime<Utc>, chance: &Chance) -> Result<bool, sqlx::Error> {
     let Some(mail_id) = mail::insert(tx, new, now, chance).await? else { return Ok(false) };
     queue::enqueue(tx, NewJob::new(new.org_id, &SendMail { mail_id }, now, chance)).await?;
     Ok(true)

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use backlog::{Backlog, Waiting, backlog};
 pub use claim::{Claimed, Lanes, Next, claim, next_due};
-pub use complete::{Completed, Ended, Ending, JobKey, complete, delete_running, reschedule_running};
+pub use complete::{Completed, Ended, Ending, JobKey, RowAt, complete, delete_running, reschedule_running};
 pub use enqueue::{enqueue, enqueue_many, enqueue_once};
 pub use session::{Others, Reaped, Session, others, reap, vacuum};
 

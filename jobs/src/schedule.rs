@@ -46,7 +46,7 @@ impl Entry {
     }
 
     /// Announces the slot of `now`; `true` if this call made its job.
-    pub async fn announce(&self, tx: &mut Tx, now: DateTime<Utc>, chance: &Chance) -> Result<bool, sqlx::Error> {
+    pub async fn announce(&self, tx: &mut Tx<'_>, now: DateTime<Utc>, chance: &Chance) -> Result<bool, sqlx::Error> {
         let key = self.slot(now).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         queue::enqueue_once(tx, (self.make)(now, chance), &key).await
     }

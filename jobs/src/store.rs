@@ -33,11 +33,11 @@ const RING_AGAIN: Duration = Duration::from_millis(500);
 /// How long Postgres may take over a short transaction. A connection that broke without a word would keep its user
 /// waiting for a quarter of an hour, and everybody whose work is batched with his.
 pub const ANSWER: Duration = Duration::from_secs(15);
-/// How long a connection that comes back to the pool may take to show that it is well.
-const WELL: Duration = Duration::from_secs(5);
+/// How long a connection may take to show that it is well.
+pub const WELL: Duration = Duration::from_secs(5);
 
 /// How long a connection may have been idle without being asked whether it still works.
-const ASK_AFTER: Duration = Duration::from_secs(1);
+pub const ASK_AFTER: Duration = Duration::from_secs(1);
 
 /// Waits for an answer no longer than `limit`.
 pub async fn within<T>(
@@ -102,14 +102,17 @@ impl Store {
     }
 
     /// Begins a transaction.
-    pub async fn begin(&self) -> Result<Tx, sqlx::Error> {
-        self.begin_on(&self.pool).await
+    pub async fn begin(&self) -> Result<Tx<'static>, sqlx::Error> {
+        Ok(self.tx(self.pool.begin().await?))
     }
 
-    /// A transaction on a connection of another pool that rings this store's bell.
-    pub async fn begin_on(&self, pool: &PgPool) -> Result<Tx, sqlx::Error> {
-        let (bell, floods) = (self.bell.clone(), self.floods.clone());
-        Ok(Tx { tx: pool.begin().await?, bell, floods, rung: Rung::default() })
+    /// Begins a transaction on a connection of the caller's own.
+    pub async fn begin_on<'c>(&self, conn: &'c mut PgConnection) -> Result<Tx<'c>, sqlx::Error> {
+        Ok(self.tx(conn.begin().await?))
+    }
+
+    fn tx<'c>(&self, tx: Transaction<'c, Postgres>) -> Tx<'c> {
+        Tx { tx, bell: self.bell.clone(), floods: self.floods.clone(), rung: Rung::default() }
     }
 
     /// The bell, for a fleet in the same process that wants to hear it without the way through Postgres.
@@ -123,14 +126,14 @@ type Rung = [LaneSet; Queue::ALL.len()];
 
 /// A transaction of rows and their jobs. Dropped without [`Tx::commit`], it leaves nothing behind.
 #[derive(Debug)]
-pub struct Tx {
-    tx: Transaction<'static, Postgres>,
+pub struct Tx<'c> {
+    tx: Transaction<'c, Postgres>,
     bell: Bell,
     floods: Floods,
     rung: Rung,
 }
 
-impl Tx {
+impl Tx<'_> {
     /// Commits, then wakes the workers of the queues that got jobs.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         let committed = self.tx.commit().await;
@@ -156,14 +159,14 @@ impl Tx {
     }
 }
 
-impl Deref for Tx {
+impl Deref for Tx<'_> {
     type Target = PgConnection;
     fn deref(&self) -> &PgConnection {
         &self.tx
     }
 }
 
-impl DerefMut for Tx {
+impl DerefMut for Tx<'_> {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.tx
     }
@@ -233,11 +236,7 @@ impl Bell {
                 if words.is_empty() {
                     continue;
                 }
-                let rung = sqlx::query("select pg_notify($1, word) from unnest($2::text[]) word")
-                    .bind(CHANNEL)
-                    .bind(&words)
-                    .execute(&pool);
-                let rung = within(WELL, rung).await;
+                let rung = within(WELL, tell(&pool, &words)).await;
                 if rung.is_ok() {
                     tokio::time::sleep(RING_EVERY).await;
                 } else if pool.is_closed() {
@@ -291,6 +290,20 @@ impl Bell {
         self.0.ears.lock().expect("no panic under the lock").push(Arc::downgrade(&drum));
         Ear(drum)
     }
+}
+
+/// Sends a notification for each of `words`.
+async fn tell(pool: &PgPool, words: &[String]) -> Result<(), sqlx::Error> {
+    for word in words {
+        // Without a flush, which would be most of its time: what a crash may forget of it is a ring for workers that have
+        // to connect anew, and these look by themselves.
+        sqlx::query("select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
+            .bind(CHANNEL)
+            .bind(word)
+            .execute(pool)
+            .await?;
+    }
+    Ok(())
 }
 
 impl Rope {

@@ -190,11 +190,11 @@ impl CreateSession {
     }
 }
 
-async fn find_org(tx: &mut Tx, slug: &Slug) -> anyhow::Result<Org> {
+async fn find_org(tx: &mut Tx<'_>, slug: &Slug) -> anyhow::Result<Org> {
     org::find_by_slug(tx, slug).await?.with_context(|| format!("no organisation has the slug {}", slug.as_str()))
 }
 
-async fn find_member(tx: &mut Tx, slug: &Slug, email: &EmailAddress) -> anyhow::Result<(Org, User)> {
+async fn find_member(tx: &mut Tx<'_>, slug: &Slug, email: &EmailAddress) -> anyhow::Result<(Org, User)> {
     let org = find_org(tx, slug).await?;
     let person = user::find_by_email(tx, email).await?;
     let person = person.with_context(|| format!("nobody has the address {}", email.as_str()))?;

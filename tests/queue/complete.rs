@@ -99,14 +99,14 @@ fn the_wait_doubles_up_to_ten_minutes_with_up_to_a_quarter_more_by_chance() {
 async fn the_ending_of_a_run_that_was_taken_over_changes_nothing() {
     let app = TestApp::start().await;
     let now = app.clock.now();
-    store(&app, &[note(&app, org(1), 1)]).await;
+    store(&app, &[note(&app, org(1), 1), note(&app, org(1), 2)]).await;
     let (mut slow, mut other) = (Worker::start(&app).await, Worker::start(&app).await);
-    let lost = slow.claim(1, now).await;
+    let lost = slow.claim(2, now).await;
     // It is silent for longer than its lease, and comes back.
     let later = now + TimeDelta::seconds(31);
     other.session.renew(&mut other.conn, later).await.unwrap();
-    assert_eq!(other.reap(later).await.freed, 1);
-    let taken = other.claim(1, later).await;
+    assert_eq!(other.reap(later).await.freed, 2);
+    let taken = other.claim(2, later).await;
     assert_eq!(taken[0].attempt, 2);
 
     for ending in [
@@ -118,14 +118,19 @@ async fn the_ending_of_a_run_that_was_taken_over_changes_nothing() {
     ] {
         assert_eq!(slow.end(&lost, ending.clone(), later).await, 0, "{ending:?}");
     }
-    let keys = [lost[0].key()];
+    let keys = [lost[0].key(), lost[1].key()];
     assert!(queue::delete_running(&mut slow.conn, &keys).await.unwrap().is_empty());
     let mut tx = app.store.begin().await.unwrap();
-    assert!(queue::reschedule_running(&mut tx, &[(keys[0], later)], later).await.unwrap().is_empty());
+    assert!(queue::reschedule_running(&mut tx, &keys.map(|key| (key, later)), later).await.unwrap().is_empty());
     tx.commit().await.unwrap();
-    let row = waiting(&app).await.remove(0);
-    assert_eq!((row.state.as_str(), row.worker, row.attempt), ("running", Some(other.session.id), 2));
+    for row in waiting(&app).await {
+        assert_eq!((row.state.as_str(), row.worker, row.attempt), ("running", Some(other.session.id), 2));
+    }
+    // Of both processes in one batch, as after a process had to take a new session.
+    let keys = [lost[0].key(), taken[0].key()];
+    assert_eq!(queue::delete_running(&mut other.conn, &keys).await.unwrap().len(), 1);
     assert_eq!(other.end(&taken, Ending::Done, later).await, 1);
+    assert!(waiting(&app).await.is_empty());
 }
 
 #[tokio::test]
@@ -141,7 +146,24 @@ async fn an_ending_that_is_told_twice_does_not_end_the_next_run() {
     assert_eq!((first[0].attempt, first[0].worker), (second[0].attempt, second[0].worker), "the same to look at");
     // As if the answer to the first had been lost.
     assert_eq!(worker.end(&first, Ending::Snooze(soon), soon).await, 0);
+    assert_eq!(worker.end(&first, Ending::Done, soon).await, 0);
     assert_eq!(worker.end(&second, Ending::Done, soon).await, 1);
+}
+
+#[tokio::test]
+async fn jobs_end_also_after_somebody_wrote_the_whole_table_anew() {
+    let app = TestApp::start().await;
+    let jobs: Vec<_> = (0..20).map(|n| note(&app, org(1), n)).collect();
+    store(&app, &jobs).await;
+    let (mut worker, now) = (Worker::start(&app).await, app.clock.now());
+    let claimed = worker.claim(20, now).await;
+    // Rows move into the gap that these leave.
+    assert_eq!(worker.end(&claimed[..3], Ending::Done, now).await, 3);
+    sqlx::raw_sql("vacuum full jobs").execute(app.store.pool()).await.unwrap();
+    let keys: Vec<_> = claimed[3..6].iter().map(|job| job.key()).collect();
+    assert_eq!(queue::delete_running(&mut worker.conn, &keys).await.unwrap().len(), 3);
+    assert_eq!(worker.end(&claimed[6..], Ending::Done, now).await, 14);
+    assert!(waiting(&app).await.is_empty());
 }
 
 #[tokio::test]

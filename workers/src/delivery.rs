@@ -28,14 +28,16 @@ use domain::{
 use jobs::{
     batch::{BatchError, Batcher},
     delivery::AttemptDelivery,
-    store::{ANSWER, Store, within},
+    store::Store,
 };
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
+use tokio::sync::Mutex;
 
 use crate::{
     context::{Context, Settings},
     http::{Answer, Request},
+    line::{ANSWER, Line, within},
     registry::{Outcome, Run},
 };
 use gate::Gates;
@@ -57,17 +59,23 @@ impl Deliveries {
     /// Starts the loader and the recorder over `store`, with connections of `pinned`: their plans must stay on the
     /// indexes, whatever the size of the day's partition was when they were made.
     pub fn start(store: Store, pinned: PgPool, clock: Clock, chance: Chance, settings: &Settings) -> Self {
-        let loading = pinned.clone();
+        // Batches come one at a time, so nobody waits for the lock.
+        let loading = Arc::new(Mutex::new(Line::new(pinned.clone())));
         let loader = Batcher::start(BATCH, Duration::ZERO, move |ids: Vec<(OrgId, DeliveryId)>| {
-            let pool = loading.clone();
+            let loading = loading.clone();
             async move {
-                let loading = async { load_many(&mut *pool.acquire().await?, &ids).await };
+                let mut line = loading.lock().await;
+                let loaded = within(ANSWER, async { load_many(line.open().await?, &ids).await }).await;
+                if loaded.is_err() {
+                    line.cut();
+                }
                 let plans: HashMap<DeliveryId, Arc<Plan>> =
-                    within(ANSWER, loading).await?.into_iter().map(|plan| (plan.id, Arc::new(plan))).collect();
+                    loaded?.into_iter().map(|plan| (plan.id, Arc::new(plan))).collect();
                 Ok::<_, sqlx::Error>(ids.iter().map(|(_, id)| plans.get(id).cloned()).collect())
             }
         });
-        let recorder = Recorder { store, pinned, clock, chance, public_url: settings.public_url.as_str().into() };
+        let line = Arc::new(Mutex::new(Line::new(pinned)));
+        let recorder = Recorder { store, line, clock, chance, public_url: settings.public_url.as_str().into() };
         let recorder = Batcher::start(BATCH, Duration::ZERO, move |records: Vec<Record>| {
             let recorder = recorder.clone();
             async move { Ok::<_, std::convert::Infallible>(recorder.record(records).await) }

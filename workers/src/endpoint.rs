@@ -49,7 +49,7 @@ pub async fn check(context: Context, job: CheckEndpoint, _: Run) -> anyhow::Resu
 
 /// Tells the owner of a change of health: once per change.
 pub async fn tell_owner(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     endpoint: &Endpoint,
     transition: &Transition,
     public_url: &str,
@@ -82,7 +82,7 @@ pub async fn tell_owner(
 
 /// Tells the owner of a delivery that was given up: one letter per endpoint and hour, however many there are.
 pub async fn tell_failed(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     endpoint: &Endpoint,
     record: &Record,
     attempt: &Attempt,
@@ -113,7 +113,7 @@ fn last_answer(status: Option<i32>) -> String {
 
 /// Posts a letter to whoever made the endpoint (for Inkr: the owner of the API key), or to the organisation's owner.
 async fn write(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     endpoint: &Endpoint,
     slot: &str,
     public_url: &str,

@@ -8,26 +8,26 @@ mod backend;
 mod claimer;
 mod completer;
 mod keeper;
-mod line;
 mod scheduler;
 mod watcher;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, task, time::Duration};
 
 use anyhow::Context as _;
 use apalis::prelude::{Monitor, WorkerBuilder};
 use jobs::{
+    batch::Batcher,
     job::Queue,
     lane::LaneSet,
     queue::{self, Ended, Lanes, Session},
     store::pool_options,
 };
 use sqlx::{PgPool, postgres::PgConnectOptions};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{context::Context, registry::Registry};
-use backend::JobSource;
+use backend::{JobSource, Slot};
 
 /// How a worker process works.
 #[derive(Debug, Clone)]
@@ -83,20 +83,9 @@ pub async fn run_with(
         let name = format!("{}:{}", options.name, queue.name());
         monitor = monitor.register(move |_| {
             let (context, registry, completer) = (context.clone(), registry.clone(), completer.clone());
-            WorkerBuilder::new(name.as_str()).backend(source.clone()).build(move |slot: backend::Slot| {
-                let (context, registry, completer) = (context.clone(), registry.clone(), completer.clone());
-                async move {
-                    let (job, place, hold) = slot.take();
-                    let ended = registry.run(&context, job).await;
-                    // The place is free once the work is over; its outcome is written with others.
-                    drop(place);
-                    if let Some(ended) = ended
-                        && let Err(error) = completer.call(ended).await
-                    {
-                        tracing::error!(%error, "the outcome of a job is lost; it runs again when this process ends");
-                    }
-                    drop(hold);
-                }
+            WorkerBuilder::new(name.as_str()).backend(source.clone()).build(move |slot: Slot| {
+                // A task of its own: the runtime spreads them over its threads.
+                AbortOnDrop(tokio::spawn(run_one(context.clone(), registry.clone(), completer.clone(), slot)))
             })
         });
     }
@@ -118,6 +107,37 @@ pub async fn run_with(
     outcome.context("the fleet did not stop cleanly")?;
     anyhow::ensure!(was_asked, "a worker of the fleet ended by itself");
     Ok(())
+}
+
+/// Runs a job and has its outcome written.
+async fn run_one(context: Context, registry: Arc<Registry>, completer: Batcher<Ended, ()>, slot: Slot) {
+    let (job, place, hold) = slot.take();
+    let ended = registry.run(&context, job).await;
+    // The place is free once the work is over; its outcome is written with others.
+    drop(place);
+    if let Some(ended) = ended
+        && let Err(error) = completer.call(ended).await
+    {
+        tracing::error!(%error, "the outcome of a job is lost; it runs again when this process ends");
+    }
+    drop(hold);
+}
+
+/// A run that is given up (the grace period is over) stops, and does not go on unseen.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Future for AbortOnDrop {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> task::Poll<()> {
+        // A handler's panic ends within the run.
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Runs everything that is due, in this task, with the same claims, handlers and completions as [`run`], until nothing

@@ -7,6 +7,7 @@ pub mod endpoint;
 pub mod fleet;
 pub mod housekeeping;
 pub mod http;
+mod line;
 pub mod mail;
 pub mod registry;
 pub mod replay;

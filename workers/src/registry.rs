@@ -1,10 +1,10 @@
 //! Which function handles which kind of job: one line each, checked at the start.
 
-use std::{collections::HashMap, future::Future, time::Duration};
+use std::{any::Any, collections::HashMap, future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use chrono::{DateTime, Utc};
 use domain::id::{JobId, OrgId};
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use jobs::{
     job::{Job, Queue, backoff},
     queue::{Claimed, Ended, Ending},
@@ -191,9 +191,9 @@ impl Registry {
             return (Some(again(format!("no handler for the kind {}: an older program?", job.kind))), true);
         };
         let run = Run { job_id: job.id, org_id: job.org_id, key, attempt: job.attempt, request_id: job.request_id };
-        // A task of its own: the runtime spreads them over its threads, and a panic ends there.
-        let task = tokio::spawn(tokio::time::timeout(entry.timeout, (entry.handle)(context.clone(), job.payload, run)));
-        let error = match AbortOnDrop(task).await {
+        let work = tokio::time::timeout(entry.timeout, (entry.handle)(context.clone(), job.payload, run));
+        // A panic ends here, and the job runs again.
+        let error = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(Ok(Outcome::Recorded))) => return (None, entry.history),
             Ok(Ok(Ok(Outcome::Done))) => return (Some(Ending::Done), entry.history),
             Ok(Ok(Ok(Outcome::Cancel(reason)))) => return (Some(Ending::Cancelled(reason)), entry.history),
@@ -209,27 +209,7 @@ impl Registry {
     }
 }
 
-/// A handler that is given up (the grace period is over) stops, and does not go on unseen.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Future for AbortOnDrop<T> {
-    type Output = Result<T, tokio::task::JoinError>;
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        std::pin::Pin::new(&mut self.0).poll(cx)
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-fn panic_text(error: tokio::task::JoinError) -> String {
-    if !error.is_panic() {
-        return "the program is stopping".into();
-    }
-    let panic = error.into_panic();
+fn panic_text(panic: Box<dyn Any + Send>) -> String {
     panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

@@ -120,7 +120,7 @@ struct Portion {
     end: bool,
 }
 
-async fn next_portion(tx: &mut Tx, replay: &Replay, endpoints: &[EndpointId]) -> Result<Portion, sqlx::Error> {
+async fn next_portion(tx: &mut Tx<'_>, replay: &Replay, endpoints: &[EndpointId]) -> Result<Portion, sqlx::Error> {
     let most = usize::try_from(portion(replay)).unwrap_or(1);
     // Not beyond what is counted: what was sent again could no longer be.
     let to = replay.counted_id.map_or(replay.to_id, |id| Uuid::from_u128(id.as_u128().saturating_add(1)));

@@ -25,7 +25,7 @@ pub(super) fn plan(caller: &Caller, dialect: &Dialect) -> Result<(), Failure> {
 }
 
 /// Whether one more endpoint may be active.
-pub(super) async fn room(caller: &Caller, dialect: &Dialect, tx: &mut Tx) -> Result<(), Failure> {
+pub(super) async fn room(caller: &Caller, dialect: &Dialect, tx: &mut Tx<'_>) -> Result<(), Failure> {
     let Some(most) = dialect.limits.max_active else { return Ok(()) };
     if endpoint::count_active(tx, caller.org_id, dialect.name).await? < most {
         return Ok(());

@@ -2,7 +2,8 @@
 //!
 //! A claim visits lanes in turn, beginning behind the one where the last claim stopped, and takes an equal share from each
 //! that is known to have a backlog. Most claims are narrow: they visit the lanes that were rung for and those with a
-//! backlog. Every [`WIDE_EVERY`] one visits all lanes, for jobs whose time has come by itself.
+//! backlog. Every [`WIDE_EVERY`] one visits all lanes, for jobs whose time has come by itself; what was rung for does not wait
+//! for that one.
 //!
 //! Each lane has a low-water mark: how far this process has read it. A claim reads from there and not through the index
 //! entries of jobs that ran before, which pile up while an old snapshot somewhere forbids vacuum to remove them. A mark
@@ -18,6 +19,7 @@ use serde_json::value::RawValue;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
+use super::RowAt;
 use crate::{
     job::Queue,
     lane::{BEFORE_BULK, Lane, LaneSet, PER_QUEUE},
@@ -53,6 +55,8 @@ pub struct Claimed {
     pub max_attempts: i16,
     /// When it was due.
     pub run_at: DateTime<Utc>,
+    /// Where its row lies.
+    pub row_at: RowAt,
     /// The session that holds it; with `attempt` it guards every outcome.
     pub worker: i32,
     /// The request that caused it.
@@ -68,6 +72,8 @@ pub struct Lanes {
     sweep_every: TimeDelta,
     looked: DateTime<Utc>,
     widened: DateTime<Utc>,
+    /// That the last claim would have been wide, had it not been rung for.
+    put_off: bool,
     /// Where there may be more than the last visit took.
     busy: LaneSet,
     /// Where the last wide visit did not come to, because it had enough before.
@@ -87,6 +93,7 @@ impl Lanes {
             sweep_every: SWEEP_EVERY,
             looked: START.0,
             widened: START.0,
+            put_off: false,
             busy: LaneSet::NONE,
             owed: LaneSet::NONE,
             turn: 0,
@@ -116,10 +123,12 @@ impl Lanes {
         let per = Lane::PER_PRIORITY;
         let all = (0..self.open()).map(|n| Lane::first_of_priority(n) + (n + self.turn) % per);
         let narrow: Vec<usize> = all.clone().filter(|place| self.busy.has(*place) || self.owed.has(*place)).collect();
-        let wide = narrow.is_empty() || is_over(WIDE_EVERY, self.widened, now);
+        let late = is_over(WIDE_EVERY, self.widened, now);
+        let wide = narrow.is_empty() || (late && (rung.is_empty() || self.put_off));
         if wide {
             self.widened = now;
         }
+        self.put_off = late && !wide;
         let places = if wide { all.collect() } else { narrow };
         let swept = places.iter().map(|place| is_over(self.sweep_every, self.swept[*place], now)).collect();
         let share = want.div_ceil(self.busy(0..self.open()));
@@ -167,7 +176,7 @@ impl Lanes {
         }
         let more_bulk = taken[BEFORE_BULK..].iter().sum::<usize>() < self.bulk;
         let worth = if more_bulk { self.open() } else { BEFORE_BULK };
-        full || (0..worth).any(|place| self.busy.has(place) || self.owed.has(place))
+        full || self.put_off || (0..worth).any(|place| self.busy.has(place) || self.owed.has(place))
     }
 }
 
@@ -195,6 +204,7 @@ struct Row {
     max_attempts: i16,
     run_at: DateTime<Utc>,
     request_id: Option<String>,
+    row_at: String,
 }
 
 /// Takes up to `want` due jobs of the queue of `lanes` for the session `worker`; none if that session is gone. `rung` are
@@ -224,7 +234,8 @@ pub async fn claim(
                order by run_at, id limit visit.quota for update skip locked) due
              limit $7))
              and exists (select from job_workers where id = $1 for key share)
-           returning id, lane, org_id, kind, payload as "payload: Json<Box<RawValue>>", attempt, max_attempts, run_at, request_id"#,
+           returning id, lane, org_id, kind, payload as "payload: Json<Box<RawValue>>", attempt, max_attempts, run_at,
+                     request_id, ctid::text as "row_at!""#,
         worker,
         &visit.places.iter().map(|place| Lane::at(lanes.queue, *place).0).collect::<Vec<_>>(),
         &marks.iter().map(|mark| mark.0).collect::<Vec<_>>(),
@@ -251,6 +262,7 @@ pub async fn claim(
             attempt: row.attempt,
             max_attempts: row.max_attempts,
             run_at: row.run_at,
+            row_at: RowAt::read(&row.row_at),
             worker,
             request_id: row.request_id,
         })

@@ -2,8 +2,14 @@
 //!
 //! Each statement names the run of every job: its session, its attempt and its time. A process that was taken for dead
 //! finds none of its jobs and changes nothing; the ids that come back are the ones that were still its own.
+//!
+//! Most jobs only go. They are looked for where they lay when they were claimed, and by their keys only if they are not
+//! there: that halves what the end of a job costs (`docs/decisions/0025-one-index.md`).
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::{Hash, Hasher},
+};
 
 use chrono::{DateTime, Utc};
 use domain::id::JobId;
@@ -48,7 +54,7 @@ pub struct Ended {
 
 /// What names one run of a job. The attempt alone would not: it is given back or counted anew when a job is put off, and
 /// then the next run of the same session has it again, but never the same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobKey {
     /// The job.
     pub id: JobId,
@@ -60,12 +66,41 @@ pub struct JobKey {
     pub attempt: i16,
     /// When it was due.
     pub run_at: DateTime<Utc>,
+    /// Where its row lies.
+    pub row_at: RowAt,
+}
+
+impl Hash for JobKey {
+    // Many runs of one job at a time are rare, and a job's id is as good as random.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
 }
 
 impl Claimed {
     /// The key of this run.
     pub fn key(&self) -> JobKey {
-        JobKey { id: self.id, lane: self.lane, worker: self.worker, attempt: self.attempt, run_at: self.run_at }
+        let Self { id, lane, worker, attempt, run_at, row_at, .. } = *self;
+        JobKey { id, lane, worker, attempt, run_at, row_at }
+    }
+}
+
+/// Where a row lay in its table when it was claimed: block and line (Postgres's `ctid`). It stays there as long as it is
+/// held, unless somebody writes the whole table anew (`VACUUM FULL`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowAt(u32, u16);
+
+impl RowAt {
+    /// Reads Postgres's `(block,line)`; of anything else, a place where no row is.
+    pub(super) fn read(written: &str) -> Self {
+        let parts =
+            written.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).and_then(|rest| rest.split_once(','));
+        let read = parts.and_then(|(block, line)| Some(Self(block.parse().ok()?, line.parse().ok()?)));
+        read.unwrap_or(Self(0, 0))
+    }
+
+    fn written(self) -> String {
+        format!("({},{})", self.0, self.1)
     }
 }
 
@@ -101,9 +136,14 @@ pub struct Completed {
 /// Ends `ended` in one statement per kind of ending.
 pub async fn complete(conn: &mut PgConnection, ended: &[Ended], now: DateTime<Utc>) -> Result<Completed, sqlx::Error> {
     let mut completed = Completed::default();
-    let gone: Vec<&Ended> = ended.iter().filter(|e| matches!(e.ending, Ending::Done | Ending::Cancelled(_))).collect();
+    let gone = ended.iter().filter(|e| matches!(e.ending, Ending::Done | Ending::Cancelled(_)));
+    let (kept, gone): (Vec<&Ended>, Vec<&Ended>) = gone.partition(|e| e.history || e.ending != Ending::Done);
     if !gone.is_empty() {
-        completed.held += finish(conn, &gone, now).await?;
+        let keys: Vec<JobKey> = gone.iter().map(|e| e.job).collect();
+        completed.held += delete_running(conn, &keys).await?.len();
+    }
+    if !kept.is_empty() {
+        completed.held += finish(conn, &kept, now).await?;
     }
     let later: Vec<Later> = ended
         .iter()
@@ -137,6 +177,7 @@ fn storable(reason: &str) -> String {
     reason.chars().take(REASON_MAX).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 
+/// Ends jobs whose end is kept.
 async fn finish(conn: &mut PgConnection, gone: &[&Ended], now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
     let keys = Keys::of(gone.iter().map(|e| &e.job));
     let outcomes: Vec<&str> =
@@ -145,16 +186,15 @@ async fn finish(conn: &mut PgConnection, gone: &[&Ended], now: DateTime<Utc>) ->
         .iter()
         .map(|e| if let Ending::Cancelled(reason) = &e.ending { Some(storable(reason)) } else { None })
         .collect();
-    let kept: Vec<bool> = gone.iter().map(|e| e.history || e.ending != Ending::Done).collect();
     let count = sqlx::query_scalar!(
         r#"with f as (select * from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[],
-                                           $6::text[], $7::text[], $8::bool[])
-                                    as f(id, worker, attempt, run_at, lane, outcome, reason, kept)),
+                                           $6::text[], $7::text[])
+                                    as f(id, worker, attempt, run_at, lane, outcome, reason)),
            d as (delete from jobs j using f
                  where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id and j.worker = f.worker and j.attempt = f.attempt
-                 returning j.id, j.org_id, j.queue, j.kind, f.outcome, f.reason, j.attempt, f.kept),
+                 returning j.id, j.org_id, j.queue, j.kind, f.outcome, f.reason, j.attempt),
            h as (insert into job_history (id, org_id, queue, kind, outcome, reason, attempt, finished_at)
-                 select id, org_id, queue, kind, outcome, reason, attempt, $9 from d where kept
+                 select id, org_id, queue, kind, outcome, reason, attempt, $8 from d
                  on conflict do nothing)
            select count(*) as "n!" from d"#,
         &keys.ids,
@@ -164,7 +204,6 @@ async fn finish(conn: &mut PgConnection, gone: &[&Ended], now: DateTime<Utc>) ->
         &keys.lanes,
         &outcomes as &[&str],
         &reasons as &[Option<String>],
-        &kept,
         now,
     )
     .fetch_one(conn)
@@ -226,7 +265,16 @@ async fn bury(conn: &mut PgConnection, dead: &[(&Ended, String)]) -> Result<usiz
 /// Removes the jobs that are still held, without history, inside a transaction that also records their effect; returns
 /// their ids. What is missing was taken over by another process, and its effect must not be recorded twice.
 pub async fn delete_running(conn: &mut PgConnection, keys: &[JobKey]) -> Result<HashSet<JobId>, sqlx::Error> {
-    let keys = Keys::of(keys.iter());
+    let mut ended = HashSet::with_capacity(keys.len());
+    if let Some(JobKey { worker, .. }) = keys.first()
+        && keys.iter().all(|key| key.worker == *worker)
+    {
+        ended.extend(delete_where_they_lay(conn, *worker, keys).await?);
+    }
+    if ended.len() == keys.len() {
+        return Ok(ended);
+    }
+    let keys = Keys::of(keys.iter().filter(|key| !ended.contains(&key.id)));
     let ids = sqlx::query_scalar!(
         "delete from jobs j using unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[])
                                   as f(id, worker, attempt, run_at, lane)
@@ -239,13 +287,35 @@ pub async fn delete_running(conn: &mut PgConnection, keys: &[JobKey]) -> Result<
     )
     .fetch_all(conn)
     .await?;
-    Ok(ids.into_iter().map(JobId).collect())
+    ended.extend(ids.into_iter().map(JobId));
+    Ok(ended)
+}
+
+async fn delete_where_they_lay(
+    conn: &mut PgConnection,
+    worker: i32,
+    keys: &[JobKey],
+) -> Result<impl Iterator<Item = JobId>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        "delete from jobs j using unnest($1::text[]::tid[], $2::uuid[], $3::smallint[], $4::timestamptz[])
+                                  as f(row_at, id, attempt, run_at)
+         where j.ctid = f.row_at and j.id = f.id and j.attempt = f.attempt and j.run_at = f.run_at and j.worker = $5
+         returning j.id",
+        &keys.iter().map(|key| key.row_at.written()).collect::<Vec<_>>(),
+        &keys.iter().map(|key| key.id.0).collect::<Vec<_>>(),
+        &keys.iter().map(|key| key.attempt).collect::<Vec<_>>(),
+        &keys.iter().map(|key| key.run_at).collect::<Vec<_>>(),
+        worker,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids.into_iter().map(JobId))
 }
 
 /// Puts the jobs that are still held back to wait, each until its own time and with its attempts counted anew, inside a
 /// transaction that also records their effect; returns their ids.
 pub async fn reschedule_running(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     keys: &[(JobKey, DateTime<Utc>)],
     now: DateTime<Utc>,
 ) -> Result<HashSet<JobId>, sqlx::Error> {

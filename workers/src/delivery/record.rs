@@ -22,7 +22,7 @@ use jobs::{
     queue::{self, JobKey},
     store::{Store, Tx},
 };
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use crate::endpoint::tell_owner;
 
@@ -59,17 +59,17 @@ pub enum Requests {
     },
 }
 
-/// Records `records` in one transaction, on a connection of `pinned`.
+/// Records `records` in one transaction on `conn`.
 pub async fn record(
     store: &Store,
-    pinned: &PgPool,
+    conn: &mut PgConnection,
     clock: &Clock,
     chance: &Chance,
     public_url: &str,
     records: &[Record],
 ) -> Result<(), sqlx::Error> {
     let now = clock.now();
-    let mut tx = store.begin_on(pinned).await?;
+    let mut tx = store.begin_on(conn).await?;
     let ids: Vec<EndpointId> = records.iter().map(|r| r.endpoint_id).collect();
     let mut endpoints: BTreeMap<EndpointId, Endpoint> =
         endpoint::lock_many(&mut tx, &ids).await?.into_iter().map(|e| (e.id, e)).collect();
@@ -93,7 +93,7 @@ pub async fn record(
 }
 
 /// Ends the jobs of deliveries that are decided and puts off the others; returns those that were still held.
-async fn end_jobs(tx: &mut Tx, records: &[Record], now: DateTime<Utc>) -> Result<HashSet<JobId>, sqlx::Error> {
+async fn end_jobs(tx: &mut Tx<'_>, records: &[Record], now: DateTime<Utc>) -> Result<HashSet<JobId>, sqlx::Error> {
     let (later, over): (Vec<_>, Vec<_>) =
         records.iter().map(|r| (r.job, r.change.next_attempt_at)).partition(|(_, next)| next.is_some());
     let mut held = HashSet::new();
@@ -115,7 +115,7 @@ type Seen<'a> = (DateTime<Utc>, Observation, &'a Attempt);
 /// Lets every endpoint's health take its steps, in the order in which the requests ended. One that was deleted meanwhile
 /// has none.
 async fn update_health(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     records: &[&Record],
     endpoints: &mut BTreeMap<EndpointId, Endpoint>,
     public_url: &str,
@@ -152,7 +152,7 @@ async fn update_health(
 
 /// Notes why an endpoint's health changed, tells its owner, and plans the look that a dialect without traffic needs.
 pub async fn on_transition(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     endpoint: &mut Endpoint,
     transition: &Transition,
     public_url: &str,
@@ -178,7 +178,7 @@ pub async fn on_transition(
 
 /// Mails about deliveries that were given up, for dialects that promise them; one per endpoint and hour.
 async fn mail_failures(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     records: &[&Record],
     endpoints: &BTreeMap<EndpointId, Endpoint>,
     public_url: &str,

@@ -5,13 +5,11 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{chance::Chance, clock::Clock};
-use jobs::{
-    batch::BatchError,
-    store::{ANSWER, Store, within},
-};
-use sqlx::PgPool;
+use jobs::{batch::BatchError, store::Store};
+use tokio::sync::Mutex;
 
 use super::record::{Record, record};
+use crate::line::{ANSWER, Line, within};
 
 /// The first wait for Postgres; doubled up to the second.
 const WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -25,8 +23,8 @@ const PASSING: [&str; 9] = ["08", "25P03", "28", "25006", "40", "53", "55P03", "
 pub struct Recorder {
     /// The database.
     pub store: Store,
-    /// Its connections with pinned plans.
-    pub pinned: PgPool,
+    /// A connection with pinned plans. Batches come one at a time, so nobody waits for the lock.
+    pub line: Arc<Mutex<Line>>,
     /// The time.
     pub clock: Clock,
     /// Chance.
@@ -52,10 +50,17 @@ impl Recorder {
     /// Tries until Postgres takes the records or refuses them for good. A repetition after a commit whose answer was
     /// lost finds the jobs ended and records nothing.
     async fn until_taken(&self, records: &[Record]) -> Result<(), sqlx::Error> {
-        let mut wait = WAIT.0;
+        let (mut wait, mut line) = (WAIT.0, self.line.lock().await);
         loop {
-            let recording = record(&self.store, &self.pinned, &self.clock, &self.chance, &self.public_url, records);
-            match within(ANSWER, recording).await {
+            let recording = async {
+                let conn = line.open().await?;
+                record(&self.store, conn, &self.clock, &self.chance, &self.public_url, records).await
+            };
+            let recorded = within(ANSWER, recording).await;
+            if recorded.is_err() {
+                line.cut();
+            }
+            match recorded {
                 Err(error) if passes(&error) => {
                     tracing::debug!(%error, waiting = records.len(), "attempts wait for Postgres");
                     tokio::time::sleep(wait).await;

@@ -1,4 +1,5 @@
-//! Takes due jobs for one queue: as many as can start now, and no more.
+//! Takes due jobs for one queue: as many as can start now, and no more. While Postgres looks for the next ones, the last
+//! are handed out.
 //!
 //! Bulk work has a part of the places only. What happens now has priority, but that alone would not spare it the wait for
 //! a place that bulk work has taken before.
@@ -24,9 +25,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     backend::{Held, Slot},
     keeper::Keeper,
+};
+use crate::{
+    context::Context,
     line::{ANSWER, Line, within},
 };
-use crate::context::Context;
 
 /// The most jobs of one claim: larger ones gain little and keep the first job waiting for the last.
 const BATCH: usize = 512;
@@ -59,6 +62,7 @@ pub fn start(
             bulk_again: u32::try_from(bulk / BULK.1).unwrap_or(1).max(1),
             bulk_full: false,
             held: Arc::new(Mutex::default()),
+            waiting: Vec::new(),
             lanes: Lanes::new(queue),
             ear: context.store.bell().ear(queue),
             context,
@@ -111,6 +115,8 @@ struct Claimer {
     bulk_again: u32,
     bulk_full: bool,
     held: Held,
+    /// Claimed and not handed out yet.
+    waiting: Vec<Slot>,
     lanes: Lanes,
     ear: Ear,
     out: mpsc::Sender<Slot>,
@@ -121,7 +127,10 @@ impl Claimer {
         loop {
             let outcome = match self.round().await {
                 Ok(true) => continue,
-                Ok(false) => self.wait().await,
+                Ok(false) => {
+                    hand_out(&self.out, std::mem::take(&mut self.waiting)).await;
+                    self.wait().await
+                }
                 Err(error) => Err(error),
             };
             match outcome {
@@ -139,12 +148,27 @@ impl Claimer {
 
     /// One claim; `true` when another may find more at once.
     async fn round(&mut self) -> Result<bool, sqlx::Error> {
-        let first = self.places.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let session = self.keeper.session().await;
-        let want = 1 + self.places.available_permits().min(BATCH - 1);
+        let mut places = match self.places.clone().try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                // Nothing is asked for until one of these is done.
+                hand_out(&self.out, std::mem::take(&mut self.waiting)).await;
+                self.places.clone().acquire_owned().await.expect("the semaphore is never closed")
+            }
+        };
+        let more = self.places.available_permits().min(BATCH - 1) as u32;
+        if let Ok(more) = self.places.clone().try_acquire_many_owned(more) {
+            places.merge(more);
+        }
         let bulk = self.bulk.available_permits();
         self.lanes.allow_bulk(bulk);
-        let (claimed, more) = within(ANSWER, self.claim(session, want)).await?;
+        let (out, waiting) = (self.out.clone(), std::mem::take(&mut self.waiting));
+        let claiming = async {
+            let session = self.keeper.session().await;
+            within(ANSWER, self.claim(session, places.num_permits())).await
+        };
+        let (answer, ()) = tokio::join!(claiming, hand_out(&out, waiting));
+        let (claimed, more) = answer?;
         self.bulk_full = claimed.iter().filter(|job| job.lane.is_bulk()).count() >= bulk;
         self.keeper.database_answers();
         self.figures.claims.increment(1);
@@ -154,19 +178,12 @@ impl Claimer {
         }
         self.keeper.note_activity();
         let now = self.context.clock.now();
-        let mut place = Some(first);
         for job in claimed {
-            let place = match place.take() {
-                Some(place) => place,
-                None => self.places.clone().acquire_owned().await.expect("the semaphore is never closed"),
-            };
+            let place = places.split(1).expect("a claim brings no more than it was asked for");
             self.figures.wait.record((now - job.run_at).as_seconds_f64().max(0.0));
-            // A claim from many lanes may bring a few more than were asked for: they start all the same.
+            // There may be a few more than its places, a share from each lane: they start all the same.
             let bulk = if job.lane.is_bulk() { self.bulk.clone().try_acquire_owned().ok() } else { None };
-            if self.out.send(Slot::new(job, (place, bulk), &self.held)).await.is_err() {
-                // Nobody runs them any more; what is held goes back with the session.
-                return Ok(false);
-            }
+            self.waiting.push(Slot::new(job, (place, bulk), &self.held));
         }
         Ok(more)
     }
@@ -230,6 +247,15 @@ impl Claimer {
     async fn look(&mut self) -> Result<queue::Next, sqlx::Error> {
         let conn = self.line.open().await?;
         queue::next_due(conn, &mut self.lanes, self.context.clock.now()).await
+    }
+}
+
+/// Gives claimed jobs to those who run them. If these are gone, what is held goes back with the session.
+async fn hand_out(out: &mpsc::Sender<Slot>, slots: Vec<Slot>) {
+    for slot in slots {
+        if out.send(slot).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -11,8 +11,10 @@ use jobs::{
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 
-use super::line::{ANSWER, Line, within};
-use crate::context::Context;
+use crate::{
+    context::Context,
+    line::{ANSWER, Line, within},
+};
 
 /// The most outcomes that are written together.
 const BATCH: usize = 1000;

@@ -24,8 +24,8 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Options, line::within};
-use crate::context::Context;
+use super::Options;
+use crate::{context::Context, line::within};
 
 const RENEW: Duration = Duration::from_secs(10);
 /// How long the session's connection may take to answer; well below the lease.

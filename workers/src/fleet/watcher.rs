@@ -10,11 +10,11 @@ use jobs::{
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
 use tokio::time::Instant;
 
-use super::{
-    keeper::Keeper,
+use super::keeper::Keeper;
+use crate::{
+    context::Context,
     line::{ANSWER, Line, within},
 };
-use crate::context::Context;
 
 const LOOK: Duration = Duration::from_millis(400);
 /// A session that looks dead for so long is: one whose connection broke has the time to take it up again.

@@ -5,7 +5,9 @@
 
 // After this time no statement whose answer was lost is running any more: the server ends it before.
 pub use jobs::store::{ANSWER, within};
-use sqlx::{AssertSqlSafe, Executor, PgConnection, PgPool};
+use jobs::store::{ASK_AFTER, WELL};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
+use tokio::time::Instant;
 
 /// How long a statement may run on the server, as Postgres writes it, and how long its answer may take.
 const STATEMENT: &str = "10s";
@@ -15,6 +17,7 @@ const STATEMENT: &str = "10s";
 pub struct Line {
     pool: PgPool,
     conn: Option<PgConnection>,
+    used: Instant,
     flush: bool,
     new: bool,
 }
@@ -22,7 +25,7 @@ pub struct Line {
 impl Line {
     /// A line with the connections of `pool`.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, conn: None, flush: true, new: true }
+        Self { pool, conn: None, used: Instant::now(), flush: true, new: true }
     }
 
     /// The same line for claims: they do not wait until Postgres has flushed them. A server that crashes may forget claims
@@ -34,8 +37,15 @@ impl Line {
         self
     }
 
-    /// The open connection.
+    /// The open connection. One that was not used for a while is asked first whether it is still well.
     pub async fn open(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        if let Some(conn) = &mut self.conn
+            && self.used.elapsed() >= ASK_AFTER
+            && within(WELL, conn.ping()).await.is_err()
+        {
+            self.cut();
+        }
+        self.used = Instant::now();
         self.new = self.conn.is_none();
         let conn = match self.conn.take() {
             Some(conn) => conn,
