@@ -151,6 +151,38 @@ async fn an_ending_that_is_told_twice_does_not_end_the_next_run() {
 }
 
 #[tokio::test]
+async fn a_run_ends_also_if_postgres_forgot_its_claim_and_nobody_has_claimed_it_since() {
+    let app = TestApp::start().await;
+    let jobs: Vec<_> = (0..10).map(|n| note(&app, org(1), n)).collect();
+    store(&app, &jobs).await;
+    let (mut worker, mut other, now) = (Worker::start(&app).await, Worker::start(&app).await, app.clock.now());
+    let claimed = worker.claim(10, now).await;
+    let forget = "update jobs set state = 0, worker = null, attempt = attempt - 1";
+    sqlx::raw_sql(forget).execute(app.store.pool()).await.unwrap();
+    assert_eq!(other.claim(1, now).await.len(), 1);
+    let later = now + TimeDelta::seconds(5);
+    let mut held = 0;
+    for (jobs, ending) in claimed.chunks(2).zip([
+        Ending::Done,
+        Ending::Retry(later, "again".into()),
+        Ending::Snooze(later),
+        Ending::Dead("no".into()),
+        Ending::Cancelled("no".into()),
+    ]) {
+        held += worker.end(jobs, ending, now).await;
+    }
+    assert_eq!(held, 9, "one of them is the other's now");
+    let mut left: Vec<(String, i16)> = waiting(&app).await.into_iter().map(|row| (row.state, row.attempt)).collect();
+    left.sort();
+    let state = |state: &str, attempt| (state.to_owned(), attempt);
+    let mut expected = vec![state("dead", 1), state("dead", 1), state("waiting", 0), state("waiting", 0)];
+    expected.extend([state("waiting", 1), state("waiting", 1), state("running", 1)]);
+    expected.sort();
+    assert_eq!(left, expected);
+    app.leaves_jobs(Note::KIND);
+}
+
+#[tokio::test]
 async fn jobs_end_also_after_somebody_wrote_the_whole_table_anew() {
     let app = TestApp::start().await;
     let jobs: Vec<_> = (0..20).map(|n| note(&app, org(1), n)).collect();

@@ -42,6 +42,8 @@ pub struct Ledger<'a> {
     pub receipts: Vec<Vec<Receipt>>,
     /// What was done.
     pub incidents: Vec<Incident>,
+    /// When Postgres crashed, which may make it forget the claims of its last instant.
+    pub crashes: Vec<DateTime<Utc>>,
     /// What the database holds.
     pub books: Books,
 }
@@ -55,6 +57,8 @@ pub struct Sums {
     pub requests: usize,
     /// Requests beyond the recorded attempts.
     pub repeats: usize,
+    /// Those of them whose claim a crash of Postgres forgot.
+    pub forgotten: usize,
     /// Attempts in flight at the faults.
     pub in_flight: usize,
 }
@@ -65,12 +69,13 @@ impl Ledger<'_> {
         let mut broken = self.accepted.contradictions.clone();
         self.check_events(&mut broken);
         self.check_queue(&mut broken);
-        let repeats = self.check_deliveries(&mut broken);
+        let (repeats, forgotten) = self.check_deliveries(&mut broken);
         self.check_health(&mut broken);
         let sums = Sums {
             states: self.books.states(),
             requests: self.receipts.iter().map(Vec::len).sum(),
             repeats,
+            forgotten,
             in_flight: self.incidents.iter().map(|incident| incident.in_flight.len()).sum(),
         };
         (broken, sums)

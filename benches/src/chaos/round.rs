@@ -58,7 +58,7 @@ struct Round<'a> {
     evidence: Vec<Evidence>,
     takeovers: JoinSet<Duration>,
     slowest: Duration,
-    crashes: usize,
+    crashes: Vec<DateTime<Utc>>,
     http: reqwest::Client,
 }
 
@@ -100,7 +100,7 @@ pub async fn play(
         evidence,
         takeovers,
         slowest: Duration::ZERO,
-        crashes: 0,
+        crashes: vec![],
         http,
     };
     let outcome = round.play(&mut rng, seed, events, dir).await;
@@ -163,6 +163,7 @@ impl Round<'_> {
             accepted,
             receipts: self.stage.endpoints.iter().map(|endpoint| endpoint.receiver.take()).collect(),
             incidents: std::mem::take(&mut self.incidents),
+            crashes: std::mem::take(&mut self.crashes),
             books: Books::read(&mut conn).await?,
         };
         let (broken, sums) = ledger.check();
@@ -191,8 +192,12 @@ impl Round<'_> {
             0 => String::new(),
             ms => format!(", taken over within {ms} ms"),
         };
+        let forgotten = match sums.forgotten {
+            0 => String::new(),
+            count => format!(" ({count} of claims that a crash forgot)"),
+        };
         format!(
-            "{events} events in {requests} requests ({} repeated), {}, {} webhook requests, {} repeats of {} in flight{slowest}; {}",
+            "{events} events in {requests} requests ({} repeated), {}, {} webhook requests, {} repeats of {} in flight{forgotten}{slowest}; {}",
             ledger.accepted.repeated,
             sums.states,
             sums.requests,

@@ -1,7 +1,9 @@
 //! Ending jobs: many at a time, and only those that the process still holds.
 //!
 //! Each statement names the run of every job: its session, its attempt and its time. A process that was taken for dead
-//! finds none of its jobs and changes nothing; the ids that come back are the ones that were still its own.
+//! finds none of its jobs and changes nothing; the ids that come back are the ones that were still its own. A row that
+//! waits as it did before the claim is one of them too: a crash of Postgres may forget the last claims, because these are
+//! not flushed, and then the work is done all the same.
 //!
 //! Most jobs only go. They are looked for where they lay when they were claimed, and by their keys only if they are not
 //! there: that halves what the end of a job costs (`docs/decisions/0025-one-index.md`).
@@ -191,8 +193,9 @@ async fn finish(conn: &mut PgConnection, gone: &[&Ended], now: DateTime<Utc>) ->
                                            $6::text[], $7::text[])
                                     as f(id, worker, attempt, run_at, lane, outcome, reason)),
            d as (delete from jobs j using f
-                 where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id and j.worker = f.worker and j.attempt = f.attempt
-                 returning j.id, j.org_id, j.queue, j.kind, f.outcome, f.reason, j.attempt),
+                 where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id
+                   and (j.worker = f.worker and j.attempt = f.attempt or j.state = 0 and j.attempt = f.attempt - 1)
+                 returning j.id, j.org_id, j.queue, j.kind, f.outcome, f.reason, f.attempt),
            h as (insert into job_history (id, org_id, queue, kind, outcome, reason, attempt, finished_at)
                  select id, org_id, queue, kind, outcome, reason, attempt, $8 from d
                  on conflict do nothing)
@@ -223,11 +226,12 @@ struct Later<'a> {
 async fn put_off(conn: &mut PgConnection, later: &[Later<'_>]) -> Result<Vec<(Lane, DateTime<Utc>)>, sqlx::Error> {
     let keys = Keys::of(later.iter().map(|l| l.job));
     let rows = sqlx::query!(
-        "update jobs j set state = 0, worker = null, run_at = f.again_at, attempt = j.attempt - f.refund,
+        "update jobs j set state = 0, worker = null, run_at = f.again_at, attempt = f.attempt - f.refund,
                 last_error = coalesce(f.error, j.last_error)
          from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[], $6::timestamptz[],
                      $7::smallint[], $8::text[]) as f(id, worker, attempt, run_at, lane, again_at, refund, error)
-         where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id and j.worker = f.worker and j.attempt = f.attempt
+         where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id
+           and (j.worker = f.worker and j.attempt = f.attempt or j.state = 0 and j.attempt = f.attempt - 1)
          returning j.lane, j.run_at",
         &keys.ids,
         &keys.workers,
@@ -246,10 +250,11 @@ async fn put_off(conn: &mut PgConnection, later: &[Later<'_>]) -> Result<Vec<(La
 async fn bury(conn: &mut PgConnection, dead: &[(&Ended, String)]) -> Result<usize, sqlx::Error> {
     let keys = Keys::of(dead.iter().map(|(e, _)| &e.job));
     let done = sqlx::query!(
-        "update jobs j set state = 3, worker = null, last_error = f.error, lane = -1 - j.lane
+        "update jobs j set state = 3, worker = null, attempt = f.attempt, last_error = f.error, lane = -1 - j.lane
          from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[], $6::text[])
               as f(id, worker, attempt, run_at, lane, error)
-         where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id and j.worker = f.worker and j.attempt = f.attempt",
+         where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id
+           and (j.worker = f.worker and j.attempt = f.attempt or j.state = 0 and j.attempt = f.attempt - 1)",
         &keys.ids,
         &keys.workers,
         &keys.attempts,
@@ -278,7 +283,9 @@ pub async fn delete_running(conn: &mut PgConnection, keys: &[JobKey]) -> Result<
     let ids = sqlx::query_scalar!(
         "delete from jobs j using unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[])
                                   as f(id, worker, attempt, run_at, lane)
-         where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id and j.worker = f.worker and j.attempt = f.attempt returning j.id",
+         where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id
+           and (j.worker = f.worker and j.attempt = f.attempt or j.state = 0 and j.attempt = f.attempt - 1)
+         returning j.id",
         &keys.ids,
         &keys.workers,
         &keys.attempts,
@@ -325,7 +332,8 @@ pub async fn reschedule_running(
         "update jobs j set state = 0, worker = null, attempt = 0, run_at = f.again_at, last_error = null
          from unnest($1::uuid[], $2::int[], $3::smallint[], $4::timestamptz[], $5::smallint[], $6::timestamptz[])
               as f(id, worker, attempt, run_at, lane, again_at)
-         where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id and j.worker = f.worker and j.attempt = f.attempt
+         where j.lane = f.lane and j.run_at = f.run_at and j.id = f.id
+           and (j.worker = f.worker and j.attempt = f.attempt or j.state = 0 and j.attempt = f.attempt - 1)
          returning j.id, j.lane, j.run_at",
         &keys.ids,
         &keys.workers,

@@ -18,6 +18,11 @@ const BEHIND: TimeDelta = TimeDelta::milliseconds(500);
 /// How far the receivers' clock may be behind Postgres's: the quickest of several round trips.
 const ROUNDED: TimeDelta = TimeDelta::milliseconds(5);
 
+/// Claims of so long before a crash of Postgres may be forgotten: three times `wal_writer_delay`, and a little.
+const FORGETS: TimeDelta = TimeDelta::seconds(1);
+/// How long after a crash a process that does not know it may still make the request of such a claim.
+const LATE: TimeDelta = TimeDelta::seconds(15);
+
 /// A delivery with all that belongs to it.
 struct Case<'a> {
     delivery: &'a Delivery,
@@ -26,11 +31,14 @@ struct Case<'a> {
     receipts: Vec<&'a Receipt>,
     /// When faults hit it.
     incidents: Vec<DateTime<Utc>>,
+    /// The crashes of Postgres that may have forgotten a claim of it.
+    crashes: Vec<DateTime<Utc>>,
 }
 
 impl Ledger<'_> {
-    /// Checks every delivery; returns how many requests were received beyond the recorded attempts.
-    pub fn check_deliveries(&self, broken: &mut Vec<String>) -> usize {
+    /// Checks every delivery; returns how many requests were received beyond the recorded attempts, and how many of these
+    /// only a forgotten claim explains.
+    pub fn check_deliveries(&self, broken: &mut Vec<String>) -> (usize, usize) {
         let mut in_flight: HashMap<Uuid, Vec<DateTime<Utc>>> = HashMap::new();
         for incident in &self.incidents {
             for id in &incident.in_flight {
@@ -39,22 +47,28 @@ impl Ledger<'_> {
         }
         let mut receipts: Vec<_> = (0..self.endpoints.len()).map(|n| self.receipts_by_event(n)).collect();
         let places: HashMap<Uuid, usize> = self.endpoints.iter().enumerate().map(|(n, e)| (e.id, n)).collect();
-        let mut repeats = 0;
+        let (mut repeats, mut forgotten) = (0, 0);
         let mut rest = &self.books.attempts[..];
         for delivery in &self.books.deliveries {
             let count = rest.iter().take_while(|attempt| attempt.delivery_id == delivery.id).count();
             let (attempts, others) = rest.split_at(count);
             rest = others;
             let Some(place) = places.get(&delivery.endpoint_id) else { continue };
+            let receipts = receipts[*place].remove(&delivery.event_id).unwrap_or_default();
+            let near =
+                |crash: &&DateTime<Utc>| receipts.iter().any(|r| (**crash - FORGETS..**crash + LATE).contains(&r.at));
             let case = Case {
                 delivery,
                 endpoint: &self.endpoints[*place],
                 attempts,
-                receipts: receipts[*place].remove(&delivery.event_id).unwrap_or_default(),
+                crashes: self.crashes.iter().filter(near).copied().collect(),
+                receipts,
                 incidents: in_flight.remove(&delivery.id).unwrap_or_default(),
             };
             let mut wrong = vec![];
-            repeats += case.check(&mut wrong);
+            let more = case.check(&mut wrong);
+            repeats += more;
+            forgotten += more.saturating_sub(case.incidents.len());
             broken.extend(wrong.into_iter().map(|what| case.tell(&what)));
         }
         if !rest.is_empty() {
@@ -65,7 +79,7 @@ impl Ledger<'_> {
                 broken.push(format!("{} was sent the event {event}, which is not for it", endpoint.id));
             }
         }
-        repeats
+        (repeats, forgotten)
     }
 }
 
@@ -130,11 +144,12 @@ impl Case<'_> {
                 }
             }
         }
-        if left.len() > self.incidents.len() {
+        if left.len() > self.incidents.len() + self.crashes.len() {
             wrong.push(format!(
-                "{} requests have no attempt, and it was in flight at {} faults",
+                "{} requests have no attempt, and it was in flight at {} faults and near {} crashes",
                 left.len(),
-                self.incidents.len()
+                self.incidents.len(),
+                self.crashes.len()
             ));
         }
         (left.len(), retry_after)
@@ -159,7 +174,7 @@ impl Case<'_> {
         let due_at = |at: DateTime<Utc>| due.iter().rfind(|(from, _)| *from < at).unwrap_or(&due[0]).1;
         for receipt in &self.receipts {
             // A process that lost the delivery at a fault may still make the request that was due then.
-            let lost = self.incidents.iter().filter(|at| **at <= receipt.at).map(|at| due_at(*at));
+            let lost = self.incidents.iter().chain(&self.crashes).filter(|at| **at <= receipt.at).map(|at| due_at(*at));
             // An attempt that had just ended when this arrived may be this one's own.
             let allowed = lost.chain([due_at(receipt.at - BEHIND)]).min().expect("there is one");
             if receipt.at + ROUNDED < allowed {

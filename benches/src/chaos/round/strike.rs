@@ -65,7 +65,7 @@ impl Round<'_> {
             }
             Fault::KillInCrash => {
                 told += &format!(" for {} ms", blow.lasts.as_millis());
-                self.crashes += 1;
+                self.crashes.push(self.stage.clock.now());
                 self.database.crash().await?;
                 sleep(blow.lasts / 2).await;
                 let taken_over = Evidence::of_workers(&self.members, TAKEN_OVER);
@@ -170,7 +170,7 @@ impl Round<'_> {
             _ => {}
         }
         let expected = matches!(blow.fault, Fault::PauseWorker | Fault::BuryWorker | Fault::StopSilent);
-        let taken_over = expected.then(|| (Evidence::of_workers(&self.members, TAKEN_OVER), self.crashes));
+        let taken_over = expected.then(|| (Evidence::of_workers(&self.members, TAKEN_OVER), self.crashes.len()));
         sleep(STRAGGLER).await;
         let held = self.held_now(place).await?;
         if blow.fault != Fault::LoseWeb {
@@ -194,8 +194,9 @@ impl Round<'_> {
         }
         // After a restart of Postgres others wait for those that lost their sessions with it, and this one may come back in
         // that time.
-        self.evidence
-            .extend(lasting.taken_over.filter(|(_, crashes)| *crashes == self.crashes).map(|(evidence, _)| evidence));
+        self.evidence.extend(
+            lasting.taken_over.filter(|(_, crashes)| *crashes == self.crashes.len()).map(|(evidence, _)| evidence),
+        );
         self.told.push(lasting.told);
         Ok(())
     }
@@ -212,7 +213,7 @@ impl Round<'_> {
                 self.evidence.push(Evidence::of(member, &["Postgres answers again"]));
             }
         }
-        self.crashes += 1;
+        self.crashes.push(self.stage.clock.now());
         self.database.crash().await?;
         let end = Instant::now() + away;
         for place in 0..self.members.len() {
