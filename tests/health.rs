@@ -102,7 +102,7 @@ async fn so_many_failures_in_a_row_degrade_and_the_owner_is_told_when_the_door_w
 
 #[tokio::test]
 async fn inkr_tells_the_owner_of_the_api_key_that_made_the_endpoint() {
-    let app = TestApp::start().await;
+    let app = TestApp::build().keeping_days(12).start().await;
     let org = app.org("acme").await;
     // The plain member's key does not manage endpoints; an admin's does, and is not the owner's.
     let mut conn = app.store.pool().acquire().await.unwrap();
@@ -125,6 +125,7 @@ async fn inkr_tells_the_owner_of_the_api_key_that_made_the_endpoint() {
     let mails = app.mails().await;
     assert_eq!(mails.len(), 2);
     assert_eq!((mails[0].kind.as_str(), mails[0].recipient.as_str()), ("webhook.disabled", "owner@acme.example"));
+    assert!(mails[0].text.contains("held for 12 days"), "{}", mails[0].text);
 }
 
 #[tokio::test]
@@ -161,6 +162,7 @@ async fn qrstudio_is_disabled_by_the_first_failure_after_a_day_of_nothing_else()
     assert_eq!((warned.len(), shut.len()), (1, 1));
     assert!(warned[0].sent_at.unwrap() + Duration::hours(1) <= shut[0].sent_at.unwrap());
     assert!(shut[0].text.contains("Every attempt failed for 24 hours."));
+    assert!(shut[0].text.contains("held for 30 days"));
 
     // What happens and comes due from now on is held.
     let sent = it.receiver.received().len();

@@ -62,6 +62,7 @@ pub struct Build {
     resolver: Arc<dyn Resolve>,
     rate: (u32, u32),
     allow_http: bool,
+    retention_days: u32,
     clock: Clock,
 }
 
@@ -69,6 +70,12 @@ impl Build {
     /// Takes place today, in real time, for stories of the running fleet.
     pub fn in_real_time(mut self) -> Self {
         self.clock = Clock::system();
+        self
+    }
+
+    /// Keeps deliveries for so many days.
+    pub fn keeping_days(mut self, days: u32) -> Self {
+        self.retention_days = days;
         self
     }
 
@@ -109,6 +116,7 @@ impl TestApp {
             policy: Policy { allow_private: true },
             resolver: Arc::new(SystemResolver),
             rate: (100_000, 100_000),
+            retention_days: 30,
             allow_http: true,
             clock: Clock::fixed(dawn()),
         }
@@ -157,7 +165,7 @@ impl TestApp {
             context::Settings {
                 endpoint_concurrency: 32,
                 allow_http_targets: build.allow_http,
-                retention_days: 30,
+                retention_days: build.retention_days,
                 session_jwks_url: None,
                 public_url: url.clone(),
             },

@@ -75,7 +75,8 @@ impl Deliveries {
             }
         });
         let line = Arc::new(Mutex::new(Line::new(pinned)));
-        let recorder = Recorder { store, line, clock, chance, public_url: settings.public_url.as_str().into() };
+        let (public_url, held_days) = (settings.public_url.as_str().into(), settings.retention_days);
+        let recorder = Recorder { store, line, clock, chance, public_url, held_days };
         let recorder = Batcher::start(BATCH, Duration::ZERO, move |records: Vec<Record>| {
             let recorder = recorder.clone();
             async move { Ok::<_, std::convert::Infallible>(recorder.record(records).await) }

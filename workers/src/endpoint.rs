@@ -20,8 +20,18 @@ use crate::{
     registry::{Outcome, Run},
 };
 
-/// How long held deliveries can be replayed, as letters tell it.
-const HELD_DAYS: u32 = 30;
+/// Who writes to endpoints' owners, and what letters say besides their subject.
+#[derive(Debug, Clone, Copy)]
+pub struct Writer<'a> {
+    /// Where this installation is reached.
+    pub public_url: &'a str,
+    /// How many days deliveries are kept, and held ones can be replayed.
+    pub held_days: u32,
+    /// The present.
+    pub now: DateTime<Utc>,
+    /// For ids.
+    pub chance: &'a Chance,
+}
 
 /// Lets time take its step on an endpoint's health.
 ///
@@ -39,8 +49,10 @@ pub async fn check(context: Context, job: CheckEndpoint, _: Run) -> anyhow::Resu
     let (state, transition) = health_step(&endpoint.row().ladder, &endpoint.health_state(), Observation::Tick, now);
     endpoint.set_health(state);
     if let Some(transition) = transition {
-        let url = &context.settings.public_url;
-        on_transition(&mut tx, &mut endpoint, &transition, url, now, &context.chance).await?;
+        let settings = &context.settings;
+        let (public_url, held_days) = (settings.public_url.as_str(), settings.retention_days);
+        let writer = Writer { public_url, held_days, now, chance: &context.chance };
+        on_transition(&mut tx, &mut endpoint, &transition, writer).await?;
         endpoint::store_health(&mut tx, &[&endpoint]).await?;
     }
     tx.commit().await?;
@@ -52,13 +64,11 @@ pub async fn tell_owner(
     tx: &mut Tx<'_>,
     endpoint: &Endpoint,
     transition: &Transition,
-    public_url: &str,
-    now: DateTime<Utc>,
-    chance: &Chance,
+    writer: Writer<'_>,
 ) -> Result<(), sqlx::Error> {
-    let id = endpoint.public_id();
+    let (id, now) = (endpoint.public_id(), writer.now);
     let slot = format!("{id}/{}", now.to_rfc3339_opts(SecondsFormat::Micros, true));
-    write(tx, endpoint, &slot, public_url, now, chance, |facts| match transition {
+    write(tx, endpoint, &slot, writer, |facts| match transition {
         Transition::Degraded { disable_at } => Degraded {
             endpoint: facts,
             failures_in_row: u32::try_from(endpoint.failures_in_row).unwrap_or(0),
@@ -73,7 +83,7 @@ pub async fn tell_owner(
             reason: &reason.to_string(),
             disabled_at: now,
             how_to_enable: "Mend the receiver, then switch the endpoint on in the settings or through the API.",
-            held_days: HELD_DAYS,
+            held_days: writer.held_days,
         }
         .letter(),
     })
@@ -86,13 +96,11 @@ pub async fn tell_failed(
     endpoint: &Endpoint,
     record: &Record,
     attempt: &Attempt,
-    public_url: &str,
-    now: DateTime<Utc>,
-    chance: &Chance,
+    writer: Writer<'_>,
 ) -> Result<(), sqlx::Error> {
-    let slot = format!("{}/{}", endpoint.public_id(), now.format("%Y-%m-%dT%H"));
+    let slot = format!("{}/{}", endpoint.public_id(), writer.now.format("%Y-%m-%dT%H"));
     let last_error = if attempt.error.is_empty() { last_answer(attempt.status) } else { attempt.error.clone() };
-    write(tx, endpoint, &slot, public_url, now, chance, |facts| {
+    write(tx, endpoint, &slot, writer, |facts| {
         DeliveryFailed {
             endpoint: facts,
             delivery_id: &attempt.delivery_id.to_string(),
@@ -100,7 +108,7 @@ pub async fn tell_failed(
             event_type: &record.event_type,
             attempts: u32::try_from(attempt.number).unwrap_or(0),
             last_error: &last_error,
-            failed_at: now,
+            failed_at: writer.now,
         }
         .letter()
     })
@@ -116,9 +124,7 @@ async fn write(
     tx: &mut Tx<'_>,
     endpoint: &Endpoint,
     slot: &str,
-    public_url: &str,
-    now: DateTime<Utc>,
-    chance: &Chance,
+    writer: Writer<'_>,
     letter: impl FnOnce(EndpointFacts<'_>) -> Letter,
 ) -> Result<(), sqlx::Error> {
     let Some(org) = org::find(tx, endpoint.org_id).await? else { return Ok(()) };
@@ -135,10 +141,10 @@ async fn write(
         return Ok(());
     };
     let id = endpoint.public_id();
-    let log_url = format!("{public_url}/api/webhooks/endpoints/{id}/deliveries");
+    let log_url = format!("{}/api/webhooks/endpoints/{id}/deliveries", writer.public_url);
     let facts =
         EndpointFacts { id: &id, name: &endpoint.name, url: &endpoint.url, org_name: &org.name, log_url: &log_url };
     let mail = NewMail::new(endpoint.org_id, letter(facts), slot, recipient);
-    post(tx, &mail, now, chance).await?;
+    post(tx, &mail, writer.now, writer.chance).await?;
     Ok(())
 }

@@ -9,8 +9,6 @@ use std::collections::{BTreeMap, HashSet};
 use chrono::{DateTime, Utc};
 use domain::{
     attempt::{self, Attempt},
-    chance::Chance,
-    clock::Clock,
     delivery::{self, Change, State},
     dialect::{Dialect, DialectName, DisableRule, Observation, Transition, health_step},
     endpoint::{self, Endpoint},
@@ -24,7 +22,7 @@ use jobs::{
 };
 use sqlx::PgConnection;
 
-use crate::endpoint::tell_owner;
+use crate::endpoint::{Writer, tell_failed, tell_owner};
 
 /// What one run of a delivery's job came to.
 #[derive(Debug)]
@@ -63,12 +61,10 @@ pub enum Requests {
 pub async fn record(
     store: &Store,
     conn: &mut PgConnection,
-    clock: &Clock,
-    chance: &Chance,
-    public_url: &str,
     records: &[Record],
+    writer: Writer<'_>,
 ) -> Result<(), sqlx::Error> {
-    let now = clock.now();
+    let now = writer.now;
     let mut tx = store.begin_on(conn).await?;
     let ids: Vec<EndpointId> = records.iter().map(|r| r.endpoint_id).collect();
     let mut endpoints: BTreeMap<EndpointId, Endpoint> =
@@ -87,8 +83,8 @@ pub async fn record(
         .collect();
     attempt::insert_many(&mut tx, &attempts).await?;
     delivery::change_many(&mut tx, &mine.iter().map(|r| &r.change).collect::<Vec<_>>(), now).await?;
-    update_health(&mut tx, &mine, &mut endpoints, public_url, now, chance).await?;
-    mail_failures(&mut tx, &mine, &endpoints, public_url, now, chance).await?;
+    update_health(&mut tx, &mine, &mut endpoints, writer).await?;
+    mail_failures(&mut tx, &mine, &endpoints, writer).await?;
     tx.commit().await
 }
 
@@ -118,9 +114,7 @@ async fn update_health(
     tx: &mut Tx<'_>,
     records: &[&Record],
     endpoints: &mut BTreeMap<EndpointId, Endpoint>,
-    public_url: &str,
-    now: DateTime<Utc>,
-    chance: &Chance,
+    writer: Writer<'_>,
 ) -> Result<(), sqlx::Error> {
     let mut seen: BTreeMap<EndpointId, Vec<Seen<'_>>> = BTreeMap::new();
     for record in records {
@@ -139,7 +133,7 @@ async fn update_health(
             endpoint.last_delivery_at = Some(*at);
             endpoint.last_response_status = attempt.status;
             if let Some(transition) = transition {
-                on_transition(tx, endpoint, &transition, public_url, now, chance).await?;
+                on_transition(tx, endpoint, &transition, writer).await?;
             }
         }
         changed.push(&*endpoint);
@@ -155,9 +149,7 @@ pub async fn on_transition(
     tx: &mut Tx<'_>,
     endpoint: &mut Endpoint,
     transition: &Transition,
-    public_url: &str,
-    now: DateTime<Utc>,
-    chance: &Chance,
+    writer: Writer<'_>,
 ) -> Result<(), sqlx::Error> {
     tracing::info!(
         webhook.endpoint_id = %endpoint.public_id(), dialect = %endpoint.dialect, ?transition, "endpoint health changed"
@@ -171,9 +163,10 @@ pub async fn on_transition(
         && matches!(endpoint.row().ladder.disable, DisableRule::NoSuccessFor(_))
     {
         let look = CheckEndpoint { endpoint_id: endpoint.id };
-        queue::enqueue(tx, NewJob::new(endpoint.org_id, &look, now, chance).at(*disable_at)).await?;
+        let job = NewJob::new(endpoint.org_id, &look, writer.now, writer.chance);
+        queue::enqueue(tx, job.at(*disable_at)).await?;
     }
-    tell_owner(tx, endpoint, transition, public_url, now, chance).await
+    tell_owner(tx, endpoint, transition, writer).await
 }
 
 /// Mails about deliveries that were given up, for dialects that promise them; one per endpoint and hour.
@@ -181,9 +174,7 @@ async fn mail_failures(
     tx: &mut Tx<'_>,
     records: &[&Record],
     endpoints: &BTreeMap<EndpointId, Endpoint>,
-    public_url: &str,
-    now: DateTime<Utc>,
-    chance: &Chance,
+    writer: Writer<'_>,
 ) -> Result<(), sqlx::Error> {
     let mut told: HashSet<(OrgId, EndpointId)> = HashSet::new();
     for record in records {
@@ -193,7 +184,7 @@ async fn mail_failures(
         }
         let Some(endpoint) = endpoints.get(&record.endpoint_id) else { continue };
         if told.insert((endpoint.org_id, endpoint.id)) {
-            crate::endpoint::tell_failed(tx, endpoint, record, attempt, public_url, now, chance).await?;
+            tell_failed(tx, endpoint, record, attempt, writer).await?;
         }
     }
     Ok(())

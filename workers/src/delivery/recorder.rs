@@ -9,7 +9,10 @@ use jobs::{batch::BatchError, store::Store};
 use tokio::sync::Mutex;
 
 use super::record::{Record, record};
-use crate::line::{ANSWER, Line, within};
+use crate::{
+    endpoint::Writer,
+    line::{ANSWER, Line, within},
+};
 
 /// The first wait for Postgres; doubled up to the second.
 const WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -31,6 +34,8 @@ pub struct Recorder {
     pub chance: Chance,
     /// Where this installation is reached, for mails.
     pub public_url: Arc<str>,
+    /// How many days deliveries are kept, for mails.
+    pub held_days: u32,
 }
 
 impl Recorder {
@@ -54,7 +59,9 @@ impl Recorder {
         loop {
             let recording = async {
                 let conn = line.open().await?;
-                record(&self.store, conn, &self.clock, &self.chance, &self.public_url, records).await
+                let (public_url, held_days) = (&*self.public_url, self.held_days);
+                let writer = Writer { public_url, held_days, now: self.clock.now(), chance: &self.chance };
+                record(&self.store, conn, records, writer).await
             };
             let recorded = within(ANSWER, recording).await;
             if recorded.is_err() {
