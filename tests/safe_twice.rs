@@ -65,6 +65,9 @@ impl Process {
     }
 }
 
+/// How long a receiver takes where two runs are to be on their way together.
+const OVERLAP: std::time::Duration = std::time::Duration::from_millis(300);
+
 /// How the second run stands to the first.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Twice {
@@ -101,7 +104,7 @@ async fn an_attempt_that_succeeds_is_recorded_once() {
     for how in BOTH {
         let app = TestApp::start().await;
         let org = app.org("acme").await;
-        let receiver = Receiver::start(Reply::ok());
+        let receiver = Receiver::start(Reply::delay(OVERLAP, Reply::ok()));
         let endpoint = app.endpoint(&org, "inklink", &receiver.url(), &[]).await;
         app.publish(&org, "web.result.pending", json!({})).await;
         run_twice(&app, &app.context, Queue::Deliveries, how).await;
@@ -218,7 +221,7 @@ async fn the_house_is_kept_twice_in_an_hour_as_well_as_once() {
 async fn a_mail_that_is_recorded_as_sent_is_not_sent_again() {
     let app = TestApp::start().await;
     let org = app.org("acme").await;
-    let api = Receiver::start(Reply::ok().with_body("{}"));
+    let api = Receiver::start(Reply::delay(OVERLAP, Reply::ok().with_body("{}")));
     let mut context = app.context.clone();
     let (key, url) = (SecretString::from("re_key"), format!("http://{}", api.address()));
     context.mailer = Arc::new(Mailer::resend(&key, &url, "no-reply@mail.example").unwrap());
