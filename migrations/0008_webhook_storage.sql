@@ -1,4 +1,4 @@
--- How webhooks lie on disk. Figures in docs/decisions/0026-webhook-storage.md.
+-- How webhooks lie on disk. Figures in docs/decisions/0030-webhook-storage.md.
 
 -- A body of 20 KiB costs pglz 0.7 ms of processor time and lz4 a tenth of it. A server built without lz4 keeps pglz.
 do $$

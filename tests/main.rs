@@ -28,6 +28,7 @@ mod json;
 mod listen;
 mod mail;
 mod mail_transport;
+mod migration;
 mod misbehaving;
 mod openapi;
 mod payload;

@@ -113,10 +113,10 @@ impl Failure {
 pub fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Protocol(_) => true,
-        // Class 57P: operator intervention (shutdown, crash); 53300: too many connections; 25P03: nobody was heard of for
-        // so long that the transaction was ended.
+        // Class 57P: operator intervention (shutdown, crash); class 53: too many connections, no memory, a full disk; 25P03:
+        // nobody was heard of for so long that the transaction was ended.
         sqlx::Error::Database(db) => {
-            db.code().is_some_and(|code| code.starts_with("57P") || code == "53300" || code == "25P03")
+            db.code().is_some_and(|code| ["57P", "53", "25P03"].iter().any(|passing| code.starts_with(passing)))
         }
         _ => false,
     }

@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
 use jobs::store::within;
 
 use crate::App;
@@ -14,14 +13,12 @@ const EVERY: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a look may take.
 const LOOK: Duration = Duration::from_secs(4);
-/// A difference of clocks that operators should know of.
-const CLOCKS_APART: TimeDelta = TimeDelta::seconds(1);
 
 /// Looks until `app` and its clones are gone.
 pub fn start(app: &App) {
     let (pool, clock, alive) = (app.store.pool().clone(), app.clock.clone(), Arc::downgrade(&app.limiter));
     tokio::spawn(async move {
-        let (mut away, mut told) = (false, false);
+        let mut away = false;
         while alive.strong_count() > 0 {
             let look = async { clock.follow(&mut *pool.acquire().await?).await };
             match within(LOOK, look).await {
@@ -29,11 +26,7 @@ pub fn start(app: &App) {
                     if std::mem::take(&mut away) {
                         tracing::info!("Postgres answers again");
                     }
-                    let ahead_s = ahead.as_seconds_f64();
-                    metrics::gauge!("inkfleet_clock_ahead_seconds").set(ahead_s);
-                    if ahead.abs() > CLOCKS_APART && !std::mem::replace(&mut told, true) {
-                        tracing::warn!(ahead_s, "this machine's clock is not Postgres's, which is used in its place");
-                    }
+                    metrics::gauge!("inkfleet_clock_ahead_seconds").set(ahead.as_seconds_f64());
                     tokio::time::sleep(EVERY).await;
                 }
                 Err(error) => {

@@ -18,6 +18,8 @@ use sqlx::PgConnection;
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Kind>);
 
+/// A change that operators should know of, in microseconds.
+const NOTED: i64 = 1_000_000;
 /// The offset before Postgres was asked; in no range of answers.
 const UNKNOWN: i64 = i64::MIN;
 
@@ -58,7 +60,7 @@ impl Clock {
     }
 
     /// Takes over Postgres's time from the answer to one query; returns how far that is ahead of the machine's wall clock
-    /// as it was at the start. A fixed clock stays as it is.
+    /// as it was at the start. Says so where that is, or changes by, more than a second. A fixed clock stays as it is.
     ///
     /// The answer was made somewhere between question and answer. A present setting that fits is kept; otherwise the clock
     /// goes to the earliest time that fits, because a slow answer must not make anything early.
@@ -73,7 +75,11 @@ impl Clock {
         let (least, most) = (ahead_of(start.elapsed()), ahead_of(asked));
         let present = offset_us.load(Ordering::Relaxed);
         let next = if (least..=most).contains(&present) { present } else { least };
-        offset_us.store(next, Ordering::Relaxed);
+        let before = offset_us.swap(next, Ordering::Relaxed);
+        if (next - if before == UNKNOWN { 0 } else { before }).abs() > NOTED {
+            let ahead_s = next as f64 / 1e6;
+            tracing::warn!(ahead_s, "this machine's clock is not Postgres's, which is used in its place");
+        }
         Ok(Duration::microseconds(next))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `NOTIFY` inside a transaction takes a lock of the whole cluster at commit and would cap the rate of all producers.
 //! So a transaction notes the queues it enqueued on; after the commit the [`Bell`] sends one `NOTIFY` per queue and few
-//! milliseconds, on its own connection. A ring that is lost costs a poll's wait, never a job.
+//! milliseconds, in a statement of its own. A ring that is lost costs a poll's wait, never a job.
 
 use std::{
     io,

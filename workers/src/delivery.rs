@@ -37,7 +37,7 @@ use tokio::sync::Mutex;
 use crate::{
     context::{Context, Settings},
     http::{Answer, Request},
-    line::{ANSWER, Line, within},
+    line::Line,
     registry::{Outcome, Run},
 };
 use gate::Gates;
@@ -64,13 +64,9 @@ impl Deliveries {
         let loader = Batcher::start(BATCH, Duration::ZERO, move |ids: Vec<(OrgId, DeliveryId)>| {
             let loading = loading.clone();
             async move {
-                let mut line = loading.lock().await;
-                let loaded = within(ANSWER, async { load_many(line.open().await?, &ids).await }).await;
-                if loaded.is_err() {
-                    line.cut();
-                }
+                let loaded = loading.lock().await.ask(async |conn| load_many(conn, &ids).await).await?;
                 let plans: HashMap<DeliveryId, Arc<Plan>> =
-                    loaded?.into_iter().map(|plan| (plan.id, Arc::new(plan))).collect();
+                    loaded.into_iter().map(|plan| (plan.id, Arc::new(plan))).collect();
                 Ok::<_, sqlx::Error>(ids.iter().map(|(_, id)| plans.get(id).cloned()).collect())
             }
         });

@@ -11,10 +11,11 @@ mod keeper;
 mod scheduler;
 mod watcher;
 
-use std::{pin::Pin, sync::Arc, task, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use apalis::prelude::{Monitor, WorkerBuilder};
+use futures::FutureExt;
 use jobs::{
     batch::Batcher,
     job::Queue,
@@ -23,8 +24,8 @@ use jobs::{
     store::pool_options,
 };
 use sqlx::{PgPool, postgres::PgConnectOptions};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinSet;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{context::Context, registry::Registry};
 use backend::{JobSource, Slot};
@@ -84,8 +85,10 @@ pub async fn run_with(
         monitor = monitor.register(move |_| {
             let (context, registry, completer) = (context.clone(), registry.clone(), completer.clone());
             WorkerBuilder::new(name.as_str()).backend(source.clone()).build(move |slot: Slot| {
-                // A task of its own: the runtime spreads them over its threads.
-                AbortOnDrop(tokio::spawn(run_one(context.clone(), registry.clone(), completer.clone(), slot)))
+                // A task of its own: the runtime spreads them over its threads. One that is given up, because the grace
+                // period is over, stops and does not go on unseen.
+                let run = tokio::spawn(run_one(context.clone(), registry.clone(), completer.clone(), slot));
+                AbortOnDropHandle::new(run).map(drop)
             })
         });
     }
@@ -121,23 +124,6 @@ async fn run_one(context: Context, registry: Arc<Registry>, completer: Batcher<E
         tracing::error!(%error, "the outcome of a job is lost; it runs again when this process ends");
     }
     drop(hold);
-}
-
-/// A run that is given up (the grace period is over) stops, and does not go on unseen.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Future for AbortOnDrop {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> task::Poll<()> {
-        // A handler's panic ends within the run.
-        Pin::new(&mut self.0).poll(cx).map(drop)
-    }
-}
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Runs everything that is due, in this task, with the same claims, handlers and completions as [`run`], until nothing

@@ -4,8 +4,8 @@
 //! fails or does not come: a half-open connection would keep silent for a quarter of an hour.
 
 // After this time no statement whose answer was lost is running any more: the server ends it before.
-pub use jobs::store::{ANSWER, within};
-use jobs::store::{ASK_AFTER, WELL};
+pub use jobs::store::ANSWER;
+use jobs::store::{ASK_AFTER, WELL, within};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use tokio::time::Instant;
 
@@ -37,13 +37,26 @@ impl Line {
         self
     }
 
+    /// The answer to `question`, or an error within [`ANSWER`]; after an error the next question has a new connection.
+    pub async fn ask<T>(
+        &mut self,
+        question: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        let answer = within(ANSWER, async { question(self.open().await?).await }).await;
+        if answer.is_err() {
+            // With whatever it may still be waiting for.
+            self.conn = None;
+        }
+        answer
+    }
+
     /// The open connection. One that was not used for a while is asked first whether it is still well.
-    pub async fn open(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+    async fn open(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
         if let Some(conn) = &mut self.conn
             && self.used.elapsed() >= ASK_AFTER
             && within(WELL, conn.ping()).await.is_err()
         {
-            self.cut();
+            self.conn = None;
         }
         self.used = Instant::now();
         self.new = self.conn.is_none();
@@ -63,10 +76,5 @@ impl Line {
     /// says nothing of Postgres.
     pub fn is_new(&self) -> bool {
         self.new
-    }
-
-    /// Gives the connection up, with whatever it may still be waiting for.
-    pub fn cut(&mut self) {
-        self.conn = None;
     }
 }

@@ -28,6 +28,16 @@ pub struct Incident {
     pub in_flight: HashSet<Uuid>,
 }
 
+/// A crash of Postgres.
+#[derive(Debug)]
+pub struct Crash {
+    /// When, by Postgres's clock.
+    pub at: DateTime<Utc>,
+    /// The deliveries whose jobs waited and were due when it was up again, before anybody could claim them: those of
+    /// forgotten claims are among them.
+    pub waiting: HashSet<Uuid>,
+}
+
 /// All that is known of a round.
 pub struct Ledger<'a> {
     /// The cast.
@@ -43,7 +53,7 @@ pub struct Ledger<'a> {
     /// What was done.
     pub incidents: Vec<Incident>,
     /// When Postgres crashed, which may make it forget the claims of its last instant.
-    pub crashes: Vec<DateTime<Utc>>,
+    pub crashes: Vec<Crash>,
     /// What the database holds.
     pub books: Books,
 }

@@ -66,6 +66,12 @@ impl Proxy {
         self.state.send_modify(|state| state.way = way);
     }
 
+    /// Whether all bytes go through, as on every day.
+    pub fn is_well(&self) -> bool {
+        let state = *self.state.borrow();
+        state.way == Way::Open && state.lost_before == 0
+    }
+
     /// Loses the connections of this moment: both ends stay open, and no byte ever comes through again. New ones work.
     pub fn lose(&self) {
         let number = self.number.load(Ordering::Relaxed);

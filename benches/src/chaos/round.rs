@@ -19,7 +19,7 @@ use super::{
     evidence::Evidence,
     fault::{self, Plan},
     fleet::{Member, Role, WEBS, WORKERS},
-    ledger::{Books, Incident, Ledger, Sums},
+    ledger::{Books, Crash, Incident, Ledger, Sums},
     proxy::Way,
     publisher,
 };
@@ -58,7 +58,7 @@ struct Round<'a> {
     evidence: Vec<Evidence>,
     takeovers: JoinSet<Duration>,
     slowest: Duration,
-    crashes: Vec<DateTime<Utc>>,
+    crashes: Vec<Crash>,
     http: reqwest::Client,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A claim visits lanes in turn, beginning behind the one where the last claim stopped, and takes an equal share from each
 //! that is known to have a backlog. Most claims are narrow: they visit the lanes that were rung for and those with a
-//! backlog. Every [`WIDE_EVERY`] one visits all lanes, for jobs whose time has come by itself; what was rung for does not wait
-//! for that one.
+//! backlog. Every [`WIDE_EVERY`] one visits all lanes, for jobs whose time has come by itself; what was rung for does not
+//! wait for that one.
 //!
 //! Each lane has a low-water mark: how far this process has read it. A claim reads from there and not through the index
 //! entries of jobs that ran before, which pile up while an old snapshot somewhere forbids vacuum to remove them. A mark

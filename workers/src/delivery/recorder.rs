@@ -6,19 +6,18 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{chance::Chance, clock::Clock};
 use jobs::{batch::BatchError, store::Store};
+use sqlx::PgConnection;
 use tokio::sync::Mutex;
 
 use super::record::{Record, record};
-use crate::{
-    endpoint::Writer,
-    line::{ANSWER, Line, within},
-};
+use crate::{endpoint::Writer, line::Line};
 
 /// The first wait for Postgres; doubled up to the second.
 const WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// The classes and codes (SQLSTATE) of errors that pass by themselves: connection lost, log-in refused while the server
-/// changes, read-only after a fail-over, deadlock, no resources, lock not available, shut down or starting, system error, a transaction that was left alone.
+/// The classes and codes (SQLSTATE) of errors that pass by themselves: connection lost, a transaction that was left alone,
+/// log-in refused while the server changes, read-only after a fail-over, deadlock, no resources, lock not available, shut
+/// down or starting, system error.
 const PASSING: [&str; 9] = ["08", "25P03", "28", "25006", "40", "53", "55P03", "57P", "58"];
 
 /// What recording needs.
@@ -57,17 +56,12 @@ impl Recorder {
     async fn until_taken(&self, records: &[Record]) -> Result<(), sqlx::Error> {
         let (mut wait, mut line) = (WAIT.0, self.line.lock().await);
         loop {
-            let recording = async {
-                let conn = line.open().await?;
+            let recording = async |conn: &mut PgConnection| {
                 let (public_url, held_days) = (&*self.public_url, self.held_days);
                 let writer = Writer { public_url, held_days, now: self.clock.now(), chance: &self.chance };
                 record(&self.store, conn, records, writer).await
             };
-            let recorded = within(ANSWER, recording).await;
-            if recorded.is_err() {
-                line.cut();
-            }
-            match recorded {
+            match line.ask(recording).await {
                 Err(error) if passes(&error) => {
                     tracing::debug!(%error, waiting = records.len(), "attempts wait for Postgres");
                     tokio::time::sleep(wait).await;

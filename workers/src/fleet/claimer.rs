@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    line::{ANSWER, Line, within},
+    line::{ANSWER, Line},
 };
 
 /// The most jobs of one claim: larger ones gain little and keep the first job waiting for the last.
@@ -136,7 +136,6 @@ impl Claimer {
             match outcome {
                 Ok(()) => {}
                 Err(error) => {
-                    self.line.cut();
                     self.doubt = Some(Instant::now());
                     if self.line.is_new() {
                         self.keeper.database_failed(&error).await;
@@ -165,7 +164,7 @@ impl Claimer {
         let (out, waiting) = (self.out.clone(), std::mem::take(&mut self.waiting));
         let claiming = async {
             let session = self.keeper.session().await;
-            within(ANSWER, self.claim(session, places.num_permits())).await
+            self.claim(session, places.num_permits()).await
         };
         let (answer, ()) = tokio::join!(claiming, hand_out(&out, waiting));
         let (claimed, more) = answer?;
@@ -190,10 +189,9 @@ impl Claimer {
 
     async fn claim(&mut self, session: Session, want: usize) -> Result<(Vec<Claimed>, bool), sqlx::Error> {
         let now = self.context.clock.now();
-        let conn = self.line.open().await?;
         if let Some(since) = self.doubt {
             let known: Vec<_> = self.held.lock().expect("no panic under the lock").iter().map(|run| run.id).collect();
-            let given = session.disown(conn, self.queue, &known, now).await?;
+            let given = self.line.ask(async |conn| session.disown(conn, self.queue, &known, now).await).await?;
             if given > 0 {
                 tracing::warn!(queue = self.queue.name(), given, "gave back jobs whose claim was not answered");
             }
@@ -203,7 +201,8 @@ impl Claimer {
             }
         }
         self.claimed_at = Some(now);
-        queue::claim(conn, &mut self.lanes, self.ear.take(), session.id, want, now).await
+        let (lanes, ear) = (&mut self.lanes, &mut self.ear);
+        self.line.ask(async |conn| queue::claim(conn, lanes, ear.take(), session.id, want, now).await).await
     }
 
     /// Until something is rung for, a waiting job comes due, bulk work has places again, or the poll's time is up and has
@@ -221,7 +220,7 @@ impl Claimer {
             () = tokio::time::sleep(QUIET) => {}
         }
         loop {
-            let next = within(ANSWER, self.look()).await?;
+            let next = self.look().await?;
             let now = self.context.clock.now();
             let until = |at: DateTime<Utc>| match self.claimed_at {
                 // Due at the last claim already, and still there.
@@ -245,8 +244,8 @@ impl Claimer {
     }
 
     async fn look(&mut self) -> Result<queue::Next, sqlx::Error> {
-        let conn = self.line.open().await?;
-        queue::next_due(conn, &mut self.lanes, self.context.clock.now()).await
+        let (lanes, now) = (&mut self.lanes, self.context.clock.now());
+        self.line.ask(async |conn| queue::next_due(conn, lanes, now).await).await
     }
 }
 

@@ -6,15 +6,12 @@ use jobs::{
     batch::Batcher,
     job::Queue,
     lane::LaneSet,
-    queue::{self, Completed, Ended},
+    queue::{self, Ended},
 };
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 
-use crate::{
-    context::Context,
-    line::{ANSWER, Line, within},
-};
+use crate::{context::Context, line::Line};
 
 /// The most outcomes that are written together.
 const BATCH: usize = 1000;
@@ -32,7 +29,7 @@ pub fn start(context: Context, pool: PgPool) -> Batcher<Ended, ()> {
             let mut line = line.lock().await;
             let (mut wait, mut again) = (WAIT_FIRST, false);
             loop {
-                match within(ANSWER, complete(&mut line, &ended, &context)).await {
+                match line.ask(async |conn| queue::complete(conn, &ended, context.clock.now()).await).await {
                     Ok(completed) => {
                         if completed.held < ended.len() {
                             let lost = ended.len() - completed.held;
@@ -49,7 +46,6 @@ pub fn start(context: Context, pool: PgPool) -> Batcher<Ended, ()> {
                         return Ok::<_, sqlx::Error>(vec![(); ended.len()]);
                     }
                     Err(error) => {
-                        line.cut();
                         tracing::debug!(%error, waiting = ended.len(), "outcomes wait for Postgres");
                         tokio::time::sleep(wait).await;
                         (wait, again) = ((wait * 2).min(WAIT_MOST), true);
@@ -58,9 +54,4 @@ pub fn start(context: Context, pool: PgPool) -> Batcher<Ended, ()> {
             }
         }
     })
-}
-
-async fn complete(line: &mut Line, ended: &[Ended], context: &Context) -> Result<Completed, sqlx::Error> {
-    let conn = line.open().await?;
-    queue::complete(conn, ended, context.clock.now()).await
 }

@@ -13,8 +13,10 @@ use std::{
     time::Duration,
 };
 
-use chrono::TimeDelta;
-use jobs::{queue::Session, store::CHANNEL};
+use jobs::{
+    queue::Session,
+    store::{CHANNEL, within},
+};
 use sqlx::{
     Acquire, ConnectOptions, PgConnection,
     postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions},
@@ -25,13 +27,11 @@ use tokio::{
 };
 
 use super::Options;
-use crate::{context::Context, line::within};
+use crate::context::Context;
 
 const RENEW: Duration = Duration::from_secs(10);
 /// How long the session's connection may take to answer; well below the lease.
 const ANSWER: Duration = Duration::from_secs(5);
-/// A difference of clocks that operators should know of.
-const CLOCKS_APART: TimeDelta = TimeDelta::seconds(1);
 
 /// A handle on the process's session.
 #[derive(Debug, Clone)]
@@ -212,11 +212,7 @@ impl Keeping {
     }
 
     async fn open(&self, conn: &mut PgConnection) -> Result<Session, sqlx::Error> {
-        let ahead = self.follow(conn).await?;
-        if ahead.abs() > CLOCKS_APART {
-            let ahead_s = ahead.as_seconds_f64();
-            tracing::warn!(ahead_s, "this machine's clock is not Postgres's, which is used in its place");
-        }
+        self.follow(conn).await?;
         let now = self.context.clock.now();
         if let Some(last) = self.last
             && let Some(session) = last.resume(conn, now).await?
@@ -226,10 +222,10 @@ impl Keeping {
         Session::open(conn, &self.name, now).await
     }
 
-    async fn follow(&self, conn: &mut PgConnection) -> Result<TimeDelta, sqlx::Error> {
+    async fn follow(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let ahead = self.context.clock.follow(conn).await?;
         metrics::gauge!("inkfleet_clock_ahead_seconds").set(ahead.as_seconds_f64());
-        Ok(ahead)
+        Ok(())
     }
 
     async fn renew(&self, conn: &mut PgConnection, session: Session) -> Result<bool, sqlx::Error> {

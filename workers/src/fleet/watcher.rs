@@ -6,15 +6,13 @@ use jobs::{
     job::Queue,
     lane::LaneSet,
     queue::{self, Session},
+    store::within,
 };
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
 use tokio::time::Instant;
 
 use super::keeper::Keeper;
-use crate::{
-    context::Context,
-    line::{ANSWER, Line, within},
-};
+use crate::{context::Context, line::Line};
 
 const LOOK: Duration = Duration::from_millis(400);
 /// A session that looks dead for so long is: one whose connection broke has the time to take it up again.
@@ -45,10 +43,9 @@ pub async fn watch(context: Context, pool: PgPool, keeper: Keeper) {
             continue;
         }
         looked = Instant::now();
-        match within(ANSWER, watcher.look(session)).await {
+        match watcher.look(session).await {
             Ok(work) => others_work = work,
             Err(error) => {
-                watcher.line.cut();
                 watcher.silent.clear();
                 tracing::debug!(%error, "could not look at the other sessions");
             }
@@ -67,9 +64,8 @@ struct Watcher {
 impl Watcher {
     /// Frees the jobs of sessions that have looked dead for long enough; `true` while other sessions hold jobs.
     async fn look(&mut self, session: Session) -> Result<bool, sqlx::Error> {
-        let conn = self.line.open().await?;
         let now = self.context.clock.now();
-        let others = queue::others(conn, session, now).await?;
+        let others = self.line.ask(async |conn| queue::others(conn, session, now).await).await?;
         // Absolute: after Postgres's clock was set back, its start is in the future, and that is no restart.
         let up = (now - others.server_since).abs().to_std().unwrap_or_default();
         if up.min(self.keeper.steady_for()) < PATIENCE {
@@ -81,7 +77,7 @@ impl Watcher {
         let dead: Vec<i32> =
             self.silent.iter().filter(|(_, since)| since.elapsed() >= DEAD_AFTER).map(|(id, _)| *id).collect();
         if !dead.is_empty() {
-            let reaped = queue::reap(conn, session, &dead, now).await?;
+            let reaped = self.line.ask(async |conn| queue::reap(conn, session, &dead, now).await).await?;
             if reaped.sessions > 0 {
                 tracing::warn!(
                     sessions = reaped.sessions,

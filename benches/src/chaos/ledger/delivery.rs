@@ -8,7 +8,7 @@ use domain::dialect::{Dialect, next_attempt};
 use uuid::Uuid;
 
 use super::{
-    Ledger,
+    Crash, Ledger,
     books::{Attempt, Delivery},
 };
 use crate::chaos::{cast::Endpoint, receiver::Receipt};
@@ -20,8 +20,8 @@ const ROUNDED: TimeDelta = TimeDelta::milliseconds(5);
 
 /// Claims of so long before a crash of Postgres may be forgotten: three times `wal_writer_delay`, and a little.
 const FORGETS: TimeDelta = TimeDelta::seconds(1);
-/// How long after a crash a process that does not know it may still make the request of such a claim.
-const LATE: TimeDelta = TimeDelta::seconds(15);
+/// How long after a crash a process that has loaded such a delivery may still make its request: it may wait in line.
+const LATE: TimeDelta = TimeDelta::seconds(2);
 
 /// A delivery with all that belongs to it.
 struct Case<'a> {
@@ -55,13 +55,15 @@ impl Ledger<'_> {
             rest = others;
             let Some(place) = places.get(&delivery.endpoint_id) else { continue };
             let receipts = receipts[*place].remove(&delivery.event_id).unwrap_or_default();
-            let near =
-                |crash: &&DateTime<Utc>| receipts.iter().any(|r| (**crash - FORGETS..**crash + LATE).contains(&r.at));
+            let forgets = |crash: &&Crash| {
+                crash.waiting.contains(&delivery.id)
+                    && receipts.iter().any(|r| (crash.at - FORGETS..crash.at + LATE).contains(&r.at))
+            };
             let case = Case {
                 delivery,
                 endpoint: &self.endpoints[*place],
                 attempts,
-                crashes: self.crashes.iter().filter(near).copied().collect(),
+                crashes: self.crashes.iter().filter(forgets).map(|crash| crash.at).collect(),
                 receipts,
                 incidents: in_flight.remove(&delivery.id).unwrap_or_default(),
             };
@@ -146,7 +148,7 @@ impl Case<'_> {
         }
         if left.len() > self.incidents.len() + self.crashes.len() {
             wrong.push(format!(
-                "{} requests have no attempt, and it was in flight at {} faults and near {} crashes",
+                "{} requests have no attempt, and it was in flight at {} faults and may have been forgotten at {} crashes",
                 left.len(),
                 self.incidents.len(),
                 self.crashes.len()

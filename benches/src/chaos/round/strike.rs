@@ -13,7 +13,7 @@ use crate::chaos::{
     evidence::Evidence,
     fault::{Blow, Fault},
     fleet::{Member, Role},
-    ledger::Incident,
+    ledger::{Crash, Incident},
     proxy::Way,
 };
 
@@ -65,15 +65,14 @@ impl Round<'_> {
             }
             Fault::KillInCrash => {
                 told += &format!(" for {} ms", blow.lasts.as_millis());
-                self.crashes.push(self.stage.clock.now());
-                self.database.crash().await?;
+                let members = self.crash().await?;
                 sleep(blow.lasts / 2).await;
                 let taken_over = Evidence::of_workers(&self.members, TAKEN_OVER);
                 let at = self.stage.clock.now();
                 let pid = self.members[place].kill().await?;
                 self.members[place].start(&[])?;
                 sleep(blow.lasts / 2).await;
-                self.database.begin().await?;
+                self.recover(&members).await?;
                 // Its session is still there, because others wait for those that lost theirs with the server.
                 let mut conn = self.database.connect(DATABASE).await?;
                 let lost = self.held(&mut conn, pid, at, &told).await?;
@@ -213,14 +212,38 @@ impl Round<'_> {
                 self.evidence.push(Evidence::of(member, &["Postgres answers again"]));
             }
         }
-        self.crashes.push(self.stage.clock.now());
-        self.database.crash().await?;
+        let members = self.crash().await?;
         let end = Instant::now() + away;
         for place in 0..self.members.len() {
             self.shows_its_loss(place, end).await?;
         }
         tokio::time::sleep_until(end).await;
-        self.database.begin().await
+        self.recover(&members).await
+    }
+
+    /// Postgres crashes; returns the members that are kept away from it until [`Self::recover`]. The others are under a
+    /// fault that lasts.
+    async fn crash(&mut self) -> anyhow::Result<Vec<usize>> {
+        self.crashes.push(Crash { at: self.stage.clock.now(), waiting: HashSet::new() });
+        self.database.crash().await?;
+        let well: Vec<usize> = (0..self.members.len()).filter(|n| self.members[*n].proxy.is_well()).collect();
+        well.iter().for_each(|n| self.members[*n].proxy.set(Way::Cut));
+        Ok(well)
+    }
+
+    /// Postgres is up again, and what waits in it is noted before the members go on.
+    async fn recover(&mut self, members: &[usize]) -> anyhow::Result<()> {
+        self.database.begin().await?;
+        let crash = self.crashes.last_mut().context("it crashed")?;
+        let waiting = sqlx::query_scalar(
+            "select payload->>'delivery_id' from jobs where state = 0 and kind = 'delivery.attempt' and run_at <= $1",
+        )
+        .bind(crash.at)
+        .fetch_all(&mut self.database.connect(DATABASE).await?)
+        .await?;
+        crash.waiting = delivery_ids(waiting)?;
+        members.iter().for_each(|n| self.members[*n].proxy.set(Way::Open));
+        Ok(())
     }
 
     /// Whether `/readyz` and `/metrics` say that Postgres is away, if that lasts for long enough to be seen.
@@ -342,14 +365,18 @@ async fn holds_a_session(conn: &mut PgConnection, member: &Member) -> anyhow::Re
 
 /// The deliveries whose jobs the process `pid` holds.
 async fn held_by(conn: &mut PgConnection, pid: u32) -> anyhow::Result<HashSet<Uuid>> {
-    let rows: Vec<(String,)> = sqlx::query_as(
+    let ids = sqlx::query_scalar(
         "select payload->>'delivery_id' from jobs j join job_workers w on w.id = j.worker
          where j.state = 1 and j.kind = 'delivery.attempt' and w.name like '%:' || $1::text",
     )
     .bind(pid.to_string())
     .fetch_all(conn)
     .await?;
-    rows.iter().map(|(id,)| Ok(id.parse::<DeliveryId>()?.0)).collect()
+    delivery_ids(ids)
+}
+
+fn delivery_ids(written: Vec<String>) -> anyhow::Result<HashSet<Uuid>> {
+    written.iter().map(|id| Ok(id.parse::<DeliveryId>()?.0)).collect()
 }
 
 impl Lasting {
