@@ -7,11 +7,11 @@ pub mod growth;
 pub mod ours;
 pub mod scale;
 
-use std::{collections::BTreeMap, path::PathBuf, process::Stdio};
+use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::{
     program::{Postgres, tree_cpu_s},
@@ -95,6 +95,22 @@ impl<'a> System<'a> {
         serde_json::from_slice(&out.stdout).with_context(|| format!("{} {}: no JSON", self.name, words.join(" ")))
     }
 
+    /// Starts a worker of ours that runs until it is [ended](end).
+    pub fn start_worker(&self) -> anyhow::Result<Child> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["ours", "worker", "--url", &self.url()]).kill_on_drop(true);
+        Ok(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?)
+    }
+
+    /// Waits until no job is left.
+    pub async fn wait_until_empty(&self) -> anyhow::Result<()> {
+        let mut conn = <sqlx::PgConnection as sqlx::Connection>::connect(&self.url()).await?;
+        while sqlx::query_scalar("select exists (select from jobs)").fetch_one(&mut conn).await? {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
     /// Flushes what the scenario before has left to be written, so that nobody pays for another's.
     pub async fn checkpoint(&self) -> anyhow::Result<()> {
         let mut conn = <sqlx::PgConnection as sqlx::Connection>::connect(&self.url()).await?;
@@ -109,6 +125,13 @@ impl<'a> System<'a> {
         let answer = self.run(words).await?;
         Ok((answer, tree_cpu_s(self.postgres.pid()?)? - before))
     }
+}
+
+/// Ends a worker; how many runs it has started.
+pub async fn end(mut worker: Child) -> anyhow::Result<usize> {
+    drop(worker.stdin.take());
+    let answer: Value = serde_json::from_slice(&worker.wait_with_output().await?.stdout)?;
+    Ok(answer["started"].as_u64().context("started")? as usize)
 }
 
 type Figures = BTreeMap<&'static str, f64>;

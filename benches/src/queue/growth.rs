@@ -20,10 +20,14 @@ pub async fn run(words: &Words) -> anyhow::Result<()> {
     let postgres = Postgres::start().await?;
     let system = System::new("inkfleet", &postgres).await?;
     let mut rows = vec![("empty".to_owned(), measure(&system, rounds, count).await?)];
+    // A worker is up meanwhile and for some seconds more, because the workers keep the table small.
+    let worker = system.start_worker()?;
     for _ in 0..finished / 500_000 {
         system.run(&["bulk", "--count", "500000"]).await?;
-        system.run(&["process", "--count", "500000"]).await?;
+        system.wait_until_empty().await?;
     }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    super::end(worker).await?;
     rows.push((format!("after {} finished jobs", shown(f64::from(finished))), measure(&system, rounds, count).await?));
     let tomorrow = format!("{}", domain::clock::Clock::system().now().timestamp_millis() + 86_400_000);
     system.run(&["bulk", "--count", &waiting.to_string(), "--due-ms", &tomorrow]).await?;

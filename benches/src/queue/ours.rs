@@ -26,7 +26,7 @@ use jobs::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgConnectOptions};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use workers::{
     context::{self, Context},
@@ -167,7 +167,7 @@ async fn bulk(url: &str, words: &Words) -> anyhow::Result<Value> {
 }
 
 /// A fleet in this process, as `inkfleet work` runs it, for the no-op jobs.
-async fn start_fleet(url: &str, store: &Store, clock: &Clock) -> anyhow::Result<CancellationToken> {
+async fn start_fleet(url: &str, store: &Store, clock: &Clock) -> anyhow::Result<Running> {
     let _ = telemetry::metrics();
     let chance = Chance::system();
     let sealing = SealingKeys::parse(&SealingKeys::generate(&chance))?;
@@ -204,13 +204,22 @@ async fn start_fleet(url: &str, store: &Store, clock: &Clock) -> anyhow::Result<
         direct: PgConnectOptions::from_str(url)?,
     };
     let stop = CancellationToken::new();
-    let token = stop.clone();
-    tokio::spawn(async move {
-        if let Err(error) = fleet::run_with(registry, context, options, token).await {
-            eprintln!("the fleet ended: {error:#}");
-        }
-    });
-    Ok(stop)
+    let fleet = tokio::spawn(fleet::run_with(registry, context, options, stop.clone()));
+    Ok(Running { stop, fleet })
+}
+
+/// A fleet and its end.
+struct Running {
+    stop: CancellationToken,
+    fleet: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    /// Ends it; the outcomes of all of its runs are stored then.
+    async fn end(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.fleet.await?
+    }
 }
 
 async fn process(url: &str, words: &Words) -> anyhow::Result<Value> {
@@ -218,17 +227,16 @@ async fn process(url: &str, words: &Words) -> anyhow::Result<Value> {
     let (store, clock) = store(url, 4).await?;
     let pid = std::process::id();
     let (started, cpu) = (Instant::now(), cpu_s(pid)?);
-    let stop = start_fleet(url, &store, &clock).await?;
+    let fleet = start_fleet(url, &store, &clock).await?;
     while STARTED.load(Ordering::Relaxed) < count {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // What waits for later stays.
-    let left = "select exists (select from jobs where state = 1)";
-    while sqlx::query_scalar(left).fetch_one(store.pool()).await? {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    fleet.end().await?;
     let (seconds, worker_cpu_s) = (started.elapsed().as_secs_f64(), cpu_s(pid)? - cpu);
-    stop.cancel();
+    // What waits for later stays.
+    let left = "select count(*) from jobs where state = 1 or run_at <= clock_timestamp()";
+    let left: i64 = sqlx::query_scalar(left).fetch_one(store.pool()).await?;
+    anyhow::ensure!(left == 0, "{left} jobs are not done");
     anyhow::ensure!(STARTED.load(Ordering::Relaxed) == count, "a job ran twice");
     Ok(json!({"per_second": count as f64 / seconds, "seconds": seconds, "worker_cpu_s": worker_cpu_s}))
 }
@@ -236,9 +244,9 @@ async fn process(url: &str, words: &Words) -> anyhow::Result<Value> {
 /// A worker process until its standard input ends; tells how many runs it started.
 async fn worker(url: &str) -> anyhow::Result<Value> {
     let (store, clock) = store(url, 4).await?;
-    let stop = start_fleet(url, &store, &clock).await?;
+    let fleet = start_fleet(url, &store, &clock).await?;
     tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
-    stop.cancel();
+    fleet.end().await?;
     Ok(json!({"started": STARTED.load(Ordering::Relaxed)}))
 }
 
@@ -307,7 +315,7 @@ async fn latency(url: &str, words: &Words) -> anyhow::Result<Value> {
     // A store of its own, as in a web process: the fleet hears of its jobs through Postgres.
     let (store, chance) = (store(url, 4).await?.0, Chance::system());
     prepare(count);
-    let stop = start_fleet(url, &fleet_store, &clock).await?;
+    let fleet = start_fleet(url, &fleet_store, &clock).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     // In a task, as in a server: what the program itself waits for comes back over another thread.
     let enqueuing = tokio::spawn(async move {
@@ -321,7 +329,7 @@ async fn latency(url: &str, words: &Words) -> anyhow::Result<Value> {
         anyhow::Ok(())
     });
     enqueuing.await??;
-    stop.cancel();
+    fleet.end().await?;
     let mut waits = waits()?;
     Ok(json!({"p50_ms": quantile(&mut waits, 0.5), "p99_ms": quantile(&mut waits, 0.99)}))
 }
@@ -332,7 +340,7 @@ async fn paced(url: &str, words: &Words) -> anyhow::Result<Value> {
     let (fleet_store, clock) = store(url, 4).await?;
     let (store, chance) = (store(url, 16).await?.0, Chance::system());
     prepare(count);
-    let stop = start_fleet(url, &fleet_store, &clock).await?;
+    let fleet = start_fleet(url, &fleet_store, &clock).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (pid, begun) = (std::process::id(), Instant::now());
     let cpu = cpu_s(pid)?;
@@ -351,7 +359,7 @@ async fn paced(url: &str, words: &Words) -> anyhow::Result<Value> {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let cores = (cpu_s(pid)? - cpu) / begun.elapsed().as_secs_f64();
-    stop.cancel();
+    fleet.end().await?;
     let started = STARTED.load(Ordering::Relaxed);
     anyhow::ensure!(started == count, "{started} of {count} jobs started");
     let mut waits = waits()?;

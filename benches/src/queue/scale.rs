@@ -1,13 +1,12 @@
 //! One, two, four and eight worker processes at the same backlog: what they reach together, and whether they get into each
 //! other's way.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::clock::Clock;
-use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
-use tokio::{process::Command, time::Instant};
+use tokio::time::Instant;
 
 use super::{System, shown};
 use crate::{program::Postgres, report::section, words::Words};
@@ -28,9 +27,7 @@ pub async fn run(words: &Words) -> anyhow::Result<()> {
         system.checkpoint().await?;
         let mut workers = vec![];
         for _ in 0..processes {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.args(["ours", "worker", "--url", &system.url()]).kill_on_drop(true);
-            workers.push(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+            workers.push(system.start_worker()?);
         }
         tokio::time::sleep((due - Clock::system().now()).to_std().context("loading took longer than was planned")?)
             .await;
@@ -54,10 +51,8 @@ pub async fn run(words: &Words) -> anyhow::Result<()> {
         .fetch_one(&mut conn)
         .await?;
         let mut runs = 0;
-        for mut worker in workers {
-            drop(worker.stdin.take());
-            let answer: Value = serde_json::from_slice(&worker.wait_with_output().await?.stdout)?;
-            runs += answer["started"].as_u64().context("started")? as usize;
+        for worker in workers {
+            runs += super::end(worker).await?;
         }
         table.push_str(&format!(
             "| {processes} | {} | {} | {:.0} | {mean_ms:.2} | {:.2} at a time | {} |\n",

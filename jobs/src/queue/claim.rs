@@ -9,7 +9,7 @@
 //! entries of jobs that ran before, which pile up while an old snapshot somewhere forbids vacuum to remove them. A mark
 //! stays [`MARGIN`] behind the present, because a job is stored with a time from before its transaction commits. What a
 //! transaction of longer than that commits, and what somebody else had locked, is found by a sweep: now and then a lane
-//! is read from its beginning.
+//! is read from its beginning. All lanes in one claim, unless that takes long; then a few in each.
 
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,12 @@ use crate::{
 const MARGIN: TimeDelta = TimeDelta::seconds(1);
 /// The time between two claims that visit all lanes, while jobs keep coming.
 const WIDE_EVERY: TimeDelta = TimeDelta::milliseconds(25);
-/// The least time between two sweeps of a lane; slow sweeps take at most a twentieth of the time.
+/// The least time between two sweeps of a lane.
 const SWEEP_EVERY: TimeDelta = TimeDelta::seconds(1);
+/// How much longer sweeping may make a claim, as far as one lane's cost allows.
+const SWEEP_MOST: Duration = Duration::from_millis(5);
+/// Sweeps, and looks for the next due time, get one part in so many of the time.
+const SHARE: u32 = 20;
 const ALL: usize = PER_QUEUE as usize;
 const START: Mark = (DateTime::UNIX_EPOCH, Uuid::nil());
 
@@ -69,8 +73,14 @@ pub struct Lanes {
     queue: Queue,
     marks: Vec<Mark>,
     swept: Vec<DateTime<Utc>>,
-    sweep_every: TimeDelta,
+    /// When the last claim swept, and how long none does after that.
+    swept_at: DateTime<Utc>,
+    sweep_rest: TimeDelta,
+    /// How long a claim takes without sweeping, and what a lane's sweep added to the last two that swept.
+    plain: Duration,
+    sweep_costs: [Duration; 2],
     looked: DateTime<Utc>,
+    look_every: TimeDelta,
     widened: DateTime<Utc>,
     /// That the last claim would have been wide, had it not been rung for.
     put_off: bool,
@@ -90,8 +100,12 @@ impl Lanes {
             queue,
             marks: vec![START; ALL],
             swept: vec![START.0; ALL],
-            sweep_every: SWEEP_EVERY,
+            swept_at: START.0,
+            sweep_rest: TimeDelta::zero(),
+            plain: Duration::ZERO,
+            sweep_costs: [Duration::ZERO; 2],
             looked: START.0,
+            look_every: SWEEP_EVERY,
             widened: START.0,
             put_off: false,
             busy: LaneSet::NONE,
@@ -130,15 +144,44 @@ impl Lanes {
         }
         self.put_off = late && !wide;
         let places = if wide { all.collect() } else { narrow };
-        let swept = places.iter().map(|place| is_over(self.sweep_every, self.swept[*place], now)).collect();
+        let mut sweeps = self.sweeps(now);
+        let sweep = |place: &usize| {
+            let sweep = sweeps > 0 && is_over(SWEEP_EVERY, self.swept[*place], now);
+            sweeps -= usize::from(sweep);
+            // Who knows nothing of a lane reads it from its beginning anyway.
+            sweep || self.marks[*place] == START
+        };
+        let swept = places.iter().map(sweep).collect();
         let share = want.div_ceil(self.busy(0..self.open()));
         let bulk = share.min(self.bulk.div_ceil(self.busy(BEFORE_BULK..ALL))).max(1);
         let quotas = places.iter().map(|place| if *place < BEFORE_BULK { share } else { bulk }).collect();
         Visit { wide, places, swept, quotas, want }
     }
 
-    fn swept_in(&mut self, took: Duration) {
-        self.sweep_every = SWEEP_EVERY.max(TimeDelta::from_std(took * 20).unwrap_or(SWEEP_EVERY));
+    /// How many lanes may be swept now.
+    fn sweeps(&self, now: DateTime<Utc>) -> usize {
+        let most = SWEEP_MOST.as_nanos().checked_div(self.sweep_cost().as_nanos());
+        match is_over(self.sweep_rest, self.swept_at, now) {
+            true => most.map_or(ALL, |most| (most as usize).clamp(1, ALL)),
+            false => 0,
+        }
+    }
+
+    /// What a lane's sweep costs; the lower of two, because a claim may also have waited for something else.
+    fn sweep_cost(&self) -> Duration {
+        self.sweep_costs[0].min(self.sweep_costs[1])
+    }
+
+    /// Learns how long a visit took.
+    fn time(&mut self, visit: &Visit, took: Duration, now: DateTime<Utc>) {
+        let lanes = visit.swept.iter().filter(|swept| **swept).count() as u32;
+        if lanes == 0 {
+            self.plain = took;
+            return;
+        }
+        self.swept_at = now;
+        self.sweep_costs = [self.sweep_costs[1], took.saturating_sub(self.plain) / lanes];
+        self.sweep_rest = in_time(self.sweep_cost() * lanes * SHARE);
     }
 
     /// Learns from the `rows` of a visit; returns whether another may find more at once.
@@ -183,6 +226,11 @@ impl Lanes {
 /// Whether `every` has passed since `last`. Either way, so that a clock that was set back does not put it off.
 fn is_over(every: TimeDelta, last: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     (now - last).abs() >= every
+}
+
+/// A span as chrono has it.
+fn in_time(span: Duration) -> TimeDelta {
+    TimeDelta::from_std(span).unwrap_or(SWEEP_EVERY)
 }
 
 /// What one claim is going to look at.
@@ -246,9 +294,7 @@ pub async fn claim(
     )
     .fetch_all(conn)
     .await?;
-    if visit.wide && visit.swept.contains(&true) {
-        lanes.swept_in(started.elapsed());
-    }
+    lanes.time(&visit, started.elapsed(), now);
     let more = lanes.learn(&visit, &rows, now);
     rows.sort_by_key(|row| (row.run_at, row.id));
     let claimed = rows
@@ -280,9 +326,9 @@ pub struct Next {
 }
 
 /// Looks for the earliest waiting job of a queue. The next claim visits all lanes, and if the job is due already and
-/// claims have passed it by, sweeps them.
+/// claims have passed it by, reads them from the beginning.
 pub async fn next_due(conn: &mut PgConnection, lanes: &mut Lanes, now: DateTime<Utc>) -> Result<Next, sqlx::Error> {
-    let rest = (lanes.sweep_every - (now - lanes.looked).abs()).to_std().ok();
+    let rest = (lanes.look_every - (now - lanes.looked).abs()).to_std().ok();
     let again = rest.filter(|rest| !rest.is_zero());
     let places: Vec<i16> = Lane::of(lanes.queue).take(lanes.open()).map(|lane| lane.0).collect();
     let marks: Vec<DateTime<Utc>> =
@@ -301,9 +347,9 @@ pub async fn next_due(conn: &mut PgConnection, lanes: &mut Lanes, now: DateTime<
     lanes.widened = START.0;
     if again.is_none() {
         lanes.looked = now;
-        lanes.swept_in(started.elapsed());
+        lanes.look_every = SWEEP_EVERY.max(in_time(started.elapsed() * SHARE));
         if at.is_some_and(|at| lanes.marks.iter().any(|mark| at <= mark.0)) {
-            lanes.swept.fill(START.0);
+            lanes.marks.fill(START);
         }
     }
     Ok(Next { at, again })
