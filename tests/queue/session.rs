@@ -1,5 +1,7 @@
 //! Sessions: who holds jobs, and who gets them when the holder is gone.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use jobs::{
     job::Queue,
@@ -158,7 +160,7 @@ async fn neither_a_closing_nor_a_reaped_session_leaves_jobs_from_a_claim_under_w
         let mut claim = app.pinned().acquire().await.unwrap().detach();
         let mut tx = claim.begin().await.unwrap();
         let lanes = &mut queue::Lanes::new(Queue::Deliveries);
-        let (jobs, _) = queue::claim(&mut tx, lanes, LaneSet::ALL, leaving.session.id, 1, now).await.unwrap();
+        let jobs = queue::claim(&mut tx, lanes, LaneSet::ALL, leaving.session.id, 1, now).await.unwrap().jobs;
         assert_eq!(jobs.len(), 1);
         if reaped {
             leaving.session.renew(&mut leaving.conn, now - TimeDelta::hours(1)).await.unwrap();
@@ -232,4 +234,93 @@ async fn a_session_is_seen_with_its_lock_or_not_at_all() {
         assert!(queue::others(&mut watcher.conn, watcher.session, now).await.unwrap().silent.is_empty());
     }
     assert_eq!(opening.await.unwrap().len(), 100);
+}
+
+/// How many places the notes of all claims name.
+async fn noted(app: &TestApp) -> i64 {
+    sqlx::query_scalar("select coalesce(sum(cardinality(rows)), 0)::bigint from job_claims")
+        .fetch_one(app.store.pool())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_claim_is_noted_until_its_jobs_have_ended_and_a_session_leaves_no_note() {
+    let app = TestApp::start().await;
+    let now = app.clock.now();
+    store(&app, &(0..7).map(|n| note(&app, org(1), n)).collect::<Vec<_>>()).await;
+    let mut worker = Worker::start(&app).await;
+    let first =
+        queue::claim(&mut worker.conn, &mut worker.lanes, LaneSet::NONE, worker.session.id, 3, now).await.unwrap();
+    let second = worker.claim(2, now).await;
+    assert_eq!((first.jobs.len(), second.len(), noted(&app).await), (3, 2, 5));
+    worker.end(&first.jobs, Ending::Done, now).await;
+    worker.lanes.forget(first.note);
+    let third = worker.claim(1, now).await;
+    assert_eq!(noted(&app).await, 3);
+    worker.end(&[second, third].concat(), Ending::Done, now).await;
+    assert_eq!(worker.session.close(&mut worker.conn, now).await.unwrap(), 0);
+    assert_eq!(noted(&app).await, 0);
+
+    let (mut doomed, mut other) = (Worker::start(&app).await, Worker::start(&app).await);
+    assert_eq!(doomed.claim(1, now).await.len(), 1);
+    doomed.die(&app).await;
+    assert_eq!(other.reap(now).await.freed, 1);
+    assert_eq!(noted(&app).await, 0);
+    app.leaves_jobs(Note::KIND);
+}
+
+#[tokio::test]
+async fn what_a_dead_process_held_is_found_without_reading_the_backlog() {
+    let app = TestApp::start().await;
+    let now = app.clock.now();
+    store(&app, &(0..20_000).map(|n| note(&app, org(n as u128 % 8), n)).collect::<Vec<_>>()).await;
+    let (mut doomed, mut leaving, mut other) =
+        (Worker::start(&app).await, Worker::start(&app).await, Worker::start(&app).await);
+    assert_eq!((doomed.claim(40, now).await.len(), leaving.claim(40, now).await.len()), (40, 40));
+    doomed.die(&app).await;
+    let before = pages(&mut other.conn).await;
+    assert_eq!(other.reap(now).await.freed, 40);
+    let read = pages(&mut other.conn).await - before;
+    assert!(read < 600, "{read} pages were read; the backlog has thousands");
+    let before = pages(&mut leaving.conn).await;
+    assert_eq!(leaving.session.close(&mut leaving.conn, now).await.unwrap(), 40);
+    let read = pages(&mut leaving.conn).await - before;
+    assert!(read < 600, "{read} pages were read; the backlog has thousands");
+    app.leaves_jobs(Note::KIND);
+}
+
+/// How many pages of the jobs and their index were read so far.
+async fn pages(conn: &mut PgConnection) -> i64 {
+    sqlx::query("select pg_stat_force_next_flush()").execute(&mut *conn).await.unwrap();
+    sqlx::query_scalar(
+        "select heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit
+         from pg_statio_user_tables where relid = 'jobs'::regclass",
+    )
+    .fetch_one(conn)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn jobs_of_a_dead_process_whose_table_was_written_anew_meanwhile_are_found_all_the_same() {
+    let app = TestApp::start().await;
+    let now = app.clock.now();
+    store(&app, &(0..6).map(|n| note(&app, org(1), n)).collect::<Vec<_>>()).await;
+    let (mut doomed, mut other) = (Worker::start(&app).await, Worker::start(&app).await);
+    let gone = doomed.claim(2, now).await;
+    doomed.end(&gone, Ending::Done, now).await;
+    let lost = doomed.claim(2, now).await;
+    let theirs = other.claim(1, now).await;
+    sqlx::query("vacuum full jobs").execute(&mut other.conn).await.unwrap();
+    doomed.die(&app).await;
+    assert_eq!(other.reap(now).await, Reaped { sessions: 1, freed: 0, dead: 0 }, "the note leads nowhere");
+    let found = queue::free_orphans(&mut other.conn, now).await.unwrap();
+    assert_eq!(found, Reaped { sessions: 1, freed: 2, dead: 0 });
+    assert_eq!(queue::free_orphans(&mut other.conn, now).await.unwrap(), Reaped::default());
+    let again: BTreeSet<i32> = ns_of(&other.claim(5, now).await).into_iter().collect();
+    assert_eq!(again.len(), 3, "what somebody holds stays his");
+    assert!(again.is_superset(&ns_of(&lost).into_iter().collect()));
+    assert_eq!(other.end(&theirs, Ending::Done, now).await, 1);
+    app.leaves_jobs(Note::KIND);
 }

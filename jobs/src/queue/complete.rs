@@ -101,7 +101,7 @@ impl RowAt {
         read.unwrap_or(Self(0, 0))
     }
 
-    fn written(self) -> String {
+    pub(super) fn written(self) -> String {
         format!("({},{})", self.0, self.1)
     }
 }

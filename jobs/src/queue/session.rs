@@ -4,7 +4,10 @@
 //! machine dies, Postgres frees the lock, and any other process that sees it free twice frees the jobs. The lease in the
 //! row is the second net, for a process that hangs or a connection that is half open.
 //!
-//! Whoever claims locks the row of its session against removal, so that no job is ever held by a session that is gone.
+//! Whoever claims locks the row of its session against removal, so that no job is ever held by a session that is gone,
+//! and notes where the rows lie (`job_claims`), so that whoever frees them reads no more than these, however long the
+//! backlog. Only a table that was written anew (`VACUUM FULL`, a restored dump) makes notes lead nowhere; then
+//! [`free_orphans`] reads all.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::JobId;
@@ -95,17 +98,14 @@ impl Session {
         let mut tx = conn.begin().await?;
         // First, because this waits for a claim that is still under way and leaves the next one nothing to hold by.
         sqlx::query!("delete from job_workers where id = $1", self.id).execute(&mut *tx).await?;
-        let mut given = 0;
-        for queue in Queue::ALL {
-            let again = self.give_back(&mut tx, queue, &[], now).await?;
-            if again > 0 {
-                // Part of the transaction, because this process may end before its bell rings.
-                sqlx::query!("select pg_notify($1, $2)", CHANNEL, queue.name()).fetch_all(&mut *tx).await?;
-            }
-            given += again;
+        let given = self.give_back(&mut tx, &all_lanes(), &[], now).await?;
+        for queue in Queue::ALL.into_iter().filter(|queue| given.iter().any(|lane| lane.queue() == Some(*queue))) {
+            // Part of the transaction, because this process may end before its bell rings.
+            sqlx::query!("select pg_notify($1, $2)", CHANNEL, queue.name()).fetch_all(&mut *tx).await?;
         }
+        sqlx::query!("delete from job_claims where worker = $1", self.id).execute(&mut *tx).await?;
         tx.commit().await?;
-        Ok(given as usize)
+        Ok(given.len())
     }
 
     /// Gives back the jobs of `queue` that the session holds without anybody's knowing: `known` are the others. A claim
@@ -116,44 +116,38 @@ impl Session {
         queue: Queue,
         known: &[JobId],
         now: DateTime<Utc>,
-    ) -> Result<u64, sqlx::Error> {
-        self.give_back(conn, queue, known, now).await
+    ) -> Result<usize, sqlx::Error> {
+        let lanes: Vec<i16> = Lane::of(queue).map(|lane| lane.0).collect();
+        Ok(self.give_back(conn, &lanes, known, now).await?.len())
     }
 
+    /// Gives back what the session holds in some lanes, but for `known`; the lane of each.
     async fn give_back(
         self,
         conn: &mut PgConnection,
-        queue: Queue,
+        lanes: &[i16],
         known: &[JobId],
         now: DateTime<Utc>,
-    ) -> Result<u64, sqlx::Error> {
+    ) -> Result<Vec<Lane>, sqlx::Error> {
         let known: Vec<Uuid> = known.iter().map(|id| id.0).collect();
-        let done = sqlx::query!(
-            "update jobs set state = 0, worker = null, attempt = greatest(attempt - 1, 0), run_at = $5
-             where ctid = any(array(
-               select held.ctid from unnest($1::smallint[]) as visit(lane)
-               cross join lateral (
-                 select ctid from jobs
-                 where lane = visit.lane and run_at <= $2 and state = 1 and worker = $3 and not id = any($4)
-                 for update) held))",
-            &lanes_of(queue),
-            now + STEP_BACK,
+        let given = sqlx::query_scalar!(
+            "update jobs set state = 0, worker = null, attempt = greatest(attempt - 1, 0), run_at = $4
+             where ctid = any(array(select unnest(rows) from job_claims where worker = $1))
+               and worker = $1 and state = 1 and lane = any($2) and not id = any($3)
+             returning lane",
             self.id,
+            lanes,
             &known,
             now,
         )
-        .execute(conn)
+        .fetch_all(conn)
         .await?;
-        Ok(done.rows_affected())
+        Ok(given.into_iter().map(Lane).collect())
     }
 }
 
-/// Jobs that run were due when they were claimed. No index leads from a session to its jobs, so who looks for them reads
-/// the due ones of each lane; these are so far ahead of the present only if Postgres's clock was set back meanwhile.
-const STEP_BACK: TimeDelta = TimeDelta::minutes(10);
-
-fn lanes_of(queue: Queue) -> Vec<i16> {
-    Lane::of(queue).map(|lane| lane.0).collect()
+fn all_lanes() -> Vec<i16> {
+    (0..LANES).collect()
 }
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
@@ -185,7 +179,7 @@ pub async fn others(conn: &mut PgConnection, mine: Session, now: DateTime<Utc>) 
         mine.id,
         now,
         LOCK_CLASS,
-        &(0..LANES).collect::<Vec<_>>(),
+        &all_lanes(),
     )
     .fetch_one(conn)
     .await
@@ -226,39 +220,62 @@ pub async fn reap(
     if gone.is_empty() {
         return Ok(Reaped::default());
     }
-    let mut reaped = Reaped { sessions: gone.len(), ..Reaped::default() };
-    // A statement per queue: each reads all that is due, and a backlog may be long.
-    for queue in Queue::ALL {
-        let states = sqlx::query_scalar!(
-            "update jobs set worker = null, last_error = 'the worker process that ran it died or fell silent',
-                    state = case when attempt >= max_attempts then 3 else 0 end,
-                    lane = case when attempt >= max_attempts then -1 - lane else lane end,
-                    run_at = case when attempt >= max_attempts then run_at else $4 end
-             where ctid = any(array(
-               select held.ctid from unnest($1::smallint[]) as visit(lane)
-               cross join lateral (
-                 select ctid from jobs
-                 where lane = visit.lane and run_at <= $2 and state = 1 and worker = any($3) for update) held))
-             returning state",
-            &lanes_of(queue),
-            now + STEP_BACK,
-            &gone,
-            now,
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        reaped.dead += states.iter().filter(|state| **state == 3).count();
-        reaped.freed += states.iter().filter(|state| **state == 0).count();
-    }
+    let rows =
+        sqlx::query_scalar!(r#"select unnest(rows)::text as "row!" from job_claims where worker = any($1)"#, &gone)
+            .fetch_all(&mut *tx)
+            .await?;
+    let reaped = free(&mut tx, &gone, &rows, now).await?;
+    sqlx::query!("delete from job_claims where worker = any($1)", &gone).execute(&mut *tx).await?;
     sqlx::query!("delete from job_workers where id = any($1)", &gone).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(reaped)
 }
 
-/// Vacuums the hot table, unless another process is doing so. Autovacuum looks once a minute; a busy queue leaves a
+/// Frees the jobs that are held by a session that is gone, after their table was written anew while they ran. Reads the
+/// whole table.
+pub async fn free_orphans(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Reaped, sqlx::Error> {
+    // A statement of its own: a session that is not there when its jobs are will never be there again, but who claims
+    // one of them meanwhile may have a session that this statement does not see.
+    let orphans = sqlx::query!(
+        r#"select ctid::text as "row!", worker as "worker!" from jobs
+           where state = 1 and not exists (select from job_workers where id = worker)"#
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let (rows, mut gone): (Vec<String>, Vec<i32>) = orphans.into_iter().map(|o| (o.row, o.worker)).unzip();
+    gone.sort_unstable();
+    gone.dedup();
+    free(conn, &gone, &rows, now).await
+}
+
+/// Frees those of `rows` that the sessions `gone` hold.
+async fn free(
+    conn: &mut PgConnection,
+    gone: &[i32],
+    rows: &[String],
+    now: DateTime<Utc>,
+) -> Result<Reaped, sqlx::Error> {
+    let states = sqlx::query_scalar!(
+        "update jobs set worker = null, last_error = 'the worker process that ran it died or fell silent',
+                state = case when attempt >= max_attempts then 3 else 0 end,
+                lane = case when attempt >= max_attempts then -1 - lane else lane end,
+                run_at = case when attempt >= max_attempts then run_at else $3 end
+         where ctid = any($2::text[]::tid[]) and worker = any($1) and state = 1
+         returning state",
+        gone,
+        rows,
+        now,
+    )
+    .fetch_all(conn)
+    .await?;
+    let dead = states.iter().filter(|state| **state == 3).count();
+    Ok(Reaped { sessions: gone.len(), freed: states.len() - dead, dead })
+}
+
+/// Vacuums the hot tables, unless another process is doing so. Autovacuum looks once a minute; a busy queue leaves a
 /// hundred thousand dead index entries in that time, and claims would read through them.
 pub async fn vacuum(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     // SKIP_LOCKED: if somebody is at it already, that is as good.
-    sqlx::query("vacuum (truncate off, skip_locked on, index_cleanup on) jobs").execute(conn).await?;
+    sqlx::query("vacuum (truncate off, skip_locked on, index_cleanup on) jobs, job_claims").execute(conn).await?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use jobs::{
     job::Queue,
-    queue::{self, Claimed, Lanes, POLL, Session},
+    queue::{self, Claim, Lanes, POLL, Session},
     store::Ear,
 };
 use sqlx::PgPool;
@@ -23,7 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    backend::{Held, Slot},
+    backend::{EndedNotes, Held, Note, Slot},
     keeper::Keeper,
 };
 use crate::{
@@ -62,6 +62,7 @@ pub fn start(
             bulk_again: u32::try_from(bulk / BULK.1).unwrap_or(1).max(1),
             bulk_full: false,
             held: Arc::new(Mutex::default()),
+            ended: Arc::new(Mutex::default()),
             waiting: Vec::new(),
             lanes: Lanes::new(queue),
             ear: context.store.bell().ear(queue),
@@ -115,6 +116,7 @@ struct Claimer {
     bulk_again: u32,
     bulk_full: bool,
     held: Held,
+    ended: EndedNotes,
     /// Claimed and not handed out yet.
     waiting: Vec<Slot>,
     lanes: Lanes,
@@ -167,27 +169,28 @@ impl Claimer {
             self.claim(session, places.num_permits()).await
         };
         let (answer, ()) = tokio::join!(claiming, hand_out(&out, waiting));
-        let (claimed, more) = answer?;
-        self.bulk_full = claimed.iter().filter(|job| job.lane.is_bulk()).count() >= bulk;
+        let Claim { jobs, note, more } = answer?;
+        self.bulk_full = jobs.iter().filter(|job| job.lane.is_bulk()).count() >= bulk;
         self.keeper.database_answers();
         self.figures.claims.increment(1);
-        self.figures.claimed.increment(claimed.len() as u64);
-        if claimed.is_empty() {
+        self.figures.claimed.increment(jobs.len() as u64);
+        if jobs.is_empty() {
             return Ok(false);
         }
         self.keeper.note_activity();
         let now = self.context.clock.now();
-        for job in claimed {
+        let note = note.map(|note| Note::new(note, &self.ended));
+        for job in jobs {
             let place = places.split(1).expect("a claim brings no more than it was asked for");
             self.figures.wait.record((now - job.run_at).as_seconds_f64().max(0.0));
             // There may be a few more than its places, a share from each lane: they start all the same.
             let bulk = if job.lane.is_bulk() { self.bulk.clone().try_acquire_owned().ok() } else { None };
-            self.waiting.push(Slot::new(job, (place, bulk), &self.held));
+            self.waiting.push(Slot::new(job, (place, bulk), &self.held, note.clone()));
         }
         Ok(more)
     }
 
-    async fn claim(&mut self, session: Session, want: usize) -> Result<(Vec<Claimed>, bool), sqlx::Error> {
+    async fn claim(&mut self, session: Session, want: usize) -> Result<Claim, sqlx::Error> {
         let now = self.context.clock.now();
         if let Some(since) = self.doubt {
             let known: Vec<_> = self.held.lock().expect("no panic under the lock").iter().map(|run| run.id).collect();
@@ -201,6 +204,7 @@ impl Claimer {
             }
         }
         self.claimed_at = Some(now);
+        self.lanes.forget(std::mem::take(&mut *self.ended.lock().expect("no panic under the lock")));
         let (lanes, ear) = (&mut self.lanes, &mut self.ear);
         self.line.ask(async |conn| queue::claim(conn, lanes, ear.take(), session.id, want, now).await).await
     }
