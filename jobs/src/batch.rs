@@ -1,7 +1,8 @@
 //! Many callers, one statement: whoever calls while a batch is under way goes together into the next one.
 //!
-//! Nobody waits for company: a lone call runs after one turn of the scheduler, in which those that are about to call do
-//! so, and under load the batches grow by themselves. Event intake (group commit), the loading of attempts and the
+//! A lone call does not wait for company: it runs after one turn of the scheduler, in which those that are about to call
+//! do so. Under load the batches grow by themselves, and more so with a linger: a batch after one that had company waits
+//! that long. Event intake (group commit), the loading of attempts and the
 //! recording of their outcomes all stand on this.
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -13,6 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct BatchError(pub Arc<str>);
+
+/// A batch of so many had company.
+const COMPANY: usize = 4;
 
 /// A queue of calls of which up to `most` are answered together.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ impl<Q, A> Clone for Batcher<Q, A> {
 
 impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
     /// Answers calls with `work`, which takes at most `most` of them and returns as many answers in the same order.
-    /// `linger` is how long the first call waits for others; zero for one turn of the scheduler.
+    /// `linger` is how long a batch waits for more after one of [`COMPANY`] or more.
     pub fn start<F, Fut, E>(most: usize, linger: Duration, mut work: F) -> Self
     where
         F: FnMut(Vec<Q>) -> Fut + Send + 'static,
@@ -38,12 +42,12 @@ impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
         let (calls, mut waiting) = mpsc::channel::<(Q, oneshot::Sender<Result<A, BatchError>>)>(most * 4);
         tokio::spawn(async move {
             let mut taken = Vec::with_capacity(most);
+            let mut busy = false;
             while waiting.recv_many(&mut taken, most).await > 0 {
                 if taken.len() < most {
-                    if linger.is_zero() {
-                        tokio::task::yield_now().await;
-                    } else {
-                        tokio::time::sleep(linger).await;
+                    match busy && !linger.is_zero() {
+                        true => tokio::time::sleep(linger).await,
+                        false => tokio::task::yield_now().await,
                     }
                     while taken.len() < most {
                         match waiting.try_recv() {
@@ -52,6 +56,7 @@ impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
                         }
                     }
                 }
+                busy = taken.len() >= COMPANY;
                 let (questions, callers): (Vec<Q>, Vec<_>) = taken.drain(..).unzip();
                 // A panic fails this batch and not every later one.
                 let answered = AssertUnwindSafe(async { work(questions).await }).catch_unwind().await;

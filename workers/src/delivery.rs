@@ -46,6 +46,8 @@ use recorder::Recorder;
 
 /// The most attempts that are loaded or recorded together.
 const BATCH: usize = 256;
+/// How long they wait for more under load: it costs each delivery less than it saves all of them.
+const LINGER: Duration = Duration::from_millis(1);
 
 /// What all attempts of a process share: the loader, the recorder and the gates of the endpoints.
 #[derive(Debug, Clone)]
@@ -61,7 +63,7 @@ impl Deliveries {
     pub fn start(store: Store, pinned: PgPool, clock: Clock, chance: Chance, settings: &Settings) -> Self {
         // Batches come one at a time, so nobody waits for the lock.
         let loading = Arc::new(Mutex::new(Line::new(pinned.clone())));
-        let loader = Batcher::start(BATCH, Duration::ZERO, move |ids: Vec<(OrgId, DeliveryId)>| {
+        let loader = Batcher::start(BATCH, LINGER, move |ids: Vec<(OrgId, DeliveryId)>| {
             let loading = loading.clone();
             async move {
                 let loaded = loading.lock().await.ask(async |conn| load_many(conn, &ids).await).await?;
@@ -73,7 +75,7 @@ impl Deliveries {
         let line = Arc::new(Mutex::new(Line::new(pinned)));
         let (public_url, held_days) = (settings.public_url.as_str().into(), settings.retention_days);
         let recorder = Recorder { store, line, clock, chance, public_url, held_days };
-        let recorder = Batcher::start(BATCH, Duration::ZERO, move |records: Vec<Record>| {
+        let recorder = Batcher::start(BATCH, LINGER, move |records: Vec<Record>| {
             let recorder = recorder.clone();
             async move { Ok::<_, std::convert::Infallible>(recorder.record(records).await) }
         });
