@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::support::TestApp;
 
 /// Every route that the five documents and our own surfaces promise.
-const PROMISED: [(&str, &str); 52] = [
+const PROMISED: [(&str, &str); 53] = [
     ("POST", "/api/v1/events"),
     ("POST", "/api/v1/events/batch"),
     ("GET", "/api/webhooks/endpoints"),
@@ -30,6 +30,7 @@ const PROMISED: [(&str, &str); 52] = [
     ("GET", "/api/webhooks/deliveries/{id}"),
     ("POST", "/api/webhooks/deliveries/{id}/retry"),
     ("GET", "/api/webhooks/replays/{id}"),
+    ("PATCH", "/api/webhooks/replays/{id}"),
     ("POST", "/api/webhooks/replays/{id}/pause"),
     ("POST", "/api/webhooks/replays/{id}/resume"),
     ("POST", "/api/webhooks/replays/{id}/cancel"),

@@ -83,7 +83,7 @@ impl Worker {
     async fn claim(&mut self, want: usize, now: DateTime<Utc>) -> Vec<Claimed> {
         let rung = self.ear.take();
         let claim = queue::claim(&mut self.conn, &mut self.lanes, rung, self.session.id, want, now);
-        claim.await.unwrap().jobs
+        claim.await.unwrap().0
     }
 
     /// Ends jobs alike, those with an even number with a history; how many it still held.

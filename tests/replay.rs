@@ -123,6 +123,32 @@ async fn a_replay_keeps_its_rate() {
 }
 
 #[tokio::test]
+async fn the_rate_of_a_replay_can_be_changed_until_it_has_ended() {
+    let (app, org, receiver, endpoint) = with_held(9).await;
+    let replay = start(&app, &org, &endpoint, json!({"perSecond": 1})).await;
+    app.drain().await;
+    assert_eq!(receiver.received().len(), 1);
+    let path = format!("/api/webhooks/replays/{}", text(&replay["id"]));
+    let change = async |wish: Value| app.owner(&org, "PATCH", &path, Some(wish)).await;
+    let changed = change(json!({"perSecond": 4})).await.expect(200);
+    assert_eq!((&changed["perSecond"], &changed["state"]), (&json!(4), &json!("running")));
+    app.pass(Duration::seconds(1)).await;
+    assert_eq!(receiver.received().len(), 5);
+    assert_eq!(turn(&app, &org, &replay, "pause").await, 200);
+    change(json!({"perSecond": 10_000})).await.expect(200);
+    for wish in [json!({"perSecond": 0}), json!({"perSecond": "many"})] {
+        assert_eq!(change(wish).await.expect(400)["errors"][0]["field"], "perSecond");
+    }
+    assert_eq!(change(json!({})).await.expect(200)["perSecond"], 10_000);
+    assert_eq!(turn(&app, &org, &replay, "resume").await, 200);
+    app.drain().await;
+    assert_eq!(receiver.received().len(), 9);
+    assert_eq!(change(json!({"perSecond": 1})).await.expect(409)["code"], "replay_state", "it is done");
+    // The job of the run before the pause finds nothing to do.
+    app.pass(Duration::minutes(1)).await;
+}
+
+#[tokio::test]
 async fn a_replay_is_paused_resumed_and_cancelled() {
     let (app, org, receiver, endpoint) = with_held(6).await;
     let replay = start(&app, &org, &endpoint, json!({"perSecond": 2})).await;

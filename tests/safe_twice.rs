@@ -53,8 +53,8 @@ impl Process {
     /// The one job of a queue that is due.
     async fn claim(&mut self, app: &TestApp, queue: Queue) -> Claimed {
         let now = app.clock.now();
-        let claim = queue::claim(&mut self.conn, &mut Lanes::new(queue), LaneSet::ALL, self.session.id, 10, now).await;
-        let mut claimed = claim.unwrap().jobs;
+        let (mut claimed, _) =
+            queue::claim(&mut self.conn, &mut Lanes::new(queue), LaneSet::ALL, self.session.id, 10, now).await.unwrap();
         assert_eq!(claimed.len(), 1, "{claimed:#?}");
         claimed.remove(0)
     }

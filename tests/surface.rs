@@ -170,7 +170,6 @@ async fn a_body_that_is_no_json_object_is_told_as_such() {
         }
     }
     app.leaves_jobs("delivery.attempt");
-    app.leaves_jobs("replay.run");
 }
 
 #[tokio::test]
@@ -194,7 +193,6 @@ async fn a_body_that_is_too_large_is_refused() {
         assert!(reply.status < 300, "{} {path}: {}", operation.method, reply.text);
     }
     app.leaves_jobs("delivery.attempt");
-    app.leaves_jobs("replay.run");
 }
 
 #[tokio::test]
@@ -256,7 +254,6 @@ async fn a_member_of_a_wrong_type_is_named_and_never_a_500() {
     }
     assert!(tried > 500, "{tried}");
     app.leaves_jobs("delivery.attempt");
-    app.leaves_jobs("replay.run");
 }
 
 #[tokio::test]

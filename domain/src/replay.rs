@@ -209,6 +209,19 @@ pub async fn set_state(
     .await
 }
 
+/// Sets how fast a replay goes on.
+pub async fn set_rate(
+    conn: &mut PgConnection,
+    id: ReplayId,
+    per_second: i32,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("update replays set per_second = $2, updated_at = $3 where id = $1", id.0, per_second, now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Moves a replay on by `sent` deliveries to `cursor`; its jobs wait from `waiting_from` on.
 pub async fn advance(
     conn: &mut PgConnection,

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 pub struct BatchError(pub Arc<str>);
 
 /// A batch of so many had company.
-const COMPANY: usize = 4;
+const COMPANY: usize = 12;
 
 /// A queue of calls of which up to `most` are answered together.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use jobs::{
     store::pool_options,
 };
 use sqlx::{PgPool, postgres::PgConnectOptions};
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{context::Context, registry::Registry};
@@ -65,9 +65,7 @@ pub async fn run_with(
     let completer = completer::start(context.clone(), pool.clone());
     let (keeper, closer) = keeper::start(context.clone(), &options);
     let mut beside = JoinSet::new();
-    let took_over = Arc::new(Notify::new());
-    beside.spawn(watcher::watch(context.clone(), pool.clone(), keeper.clone(), took_over.clone()));
-    beside.spawn(watcher::free_orphans(context.clone(), options.direct.clone(), took_over));
+    beside.spawn(watcher::watch(context.clone(), pool.clone(), keeper.clone()));
     beside.spawn(watcher::vacuum(options.direct.clone(), keeper.clone()));
     if options.scheduler {
         beside.spawn(scheduler::tick(context.clone(), stop.clone()));
@@ -138,13 +136,13 @@ pub async fn drain(context: &Context, queues: &[Queue], pool: &PgPool) -> anyhow
     loop {
         let mut idle = true;
         for queue in queues {
-            let claim =
+            let (claimed, _) =
                 queue::claim(&mut conn, &mut Lanes::new(*queue), LaneSet::ALL, session.id, 64, context.clock.now())
                     .await?;
-            idle &= claim.jobs.is_empty();
-            runs += claim.jobs.len();
+            idle &= claimed.is_empty();
+            runs += claimed.len();
             let ended: Vec<Ended> =
-                futures::future::join_all(claim.jobs.into_iter().map(|job| registry.run(context, job)))
+                futures::future::join_all(claimed.into_iter().map(|job| registry.run(context, job)))
                     .await
                     .into_iter()
                     .flatten()

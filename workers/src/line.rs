@@ -3,6 +3,8 @@
 //! It costs one round trip per question, where a pool adds one for every return, and it is given up as soon as an answer
 //! fails or does not come: a half-open connection would keep silent for a quarter of an hour.
 
+use std::time::Duration;
+
 // After this time no statement whose answer was lost is running any more: the server ends it before.
 pub use jobs::store::ANSWER;
 use jobs::store::{ASK_AFTER, WELL, within};
@@ -42,7 +44,16 @@ impl Line {
         &mut self,
         question: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
-        let answer = within(ANSWER, async { question(self.open().await?).await }).await;
+        self.ask_for(ANSWER, question).await
+    }
+
+    /// The same, where the answer may take as long as `most`.
+    pub async fn ask_for<T>(
+        &mut self,
+        most: Duration,
+        question: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        let answer = within(most, async { question(self.open().await?).await }).await;
         if answer.is_err() {
             // With whatever it may still be waiting for.
             self.conn = None;

@@ -1,208 +1,40 @@
 //! Replays: past deliveries of one endpoint or of several sent once more.
 
+mod shape;
+
 use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     api_key::Scope,
     caller::Caller,
-    delivery::State as DeliveryRowState,
     dialect::Dialect,
     endpoint::{self, Endpoint},
     id::{EndpointId, ReplayId},
-    replay::{self, NewReplay, REPLAYABLE, Range, Replay, State},
+    replay::{self, NewReplay, Replay, State},
 };
 use jobs::{job::NewJob, queue, replay::RunReplay};
 use poem_openapi::{
-    ApiResponse, Enum, Object, OpenApi,
+    ApiResponse, OpenApi,
     param::{Path, Query},
     payload::Json,
 };
-use serde::Deserialize;
 use sqlx::PgConnection;
 
-use super::{NAMES, delivery::DeliveryState, endpoint::find as find_endpoint};
+use self::shape::{EndpointsReplayInput, ReplayInput, ReplayUpdate, WebhookReplay, WebhookReplayPage};
+use super::endpoint::find as find_endpoint;
 use crate::{
     app::App,
     auth::{Auth, Session},
     failure::Failure,
-    input::{self, OptionalInput},
+    input::{Input, OptionalInput},
     page,
     server::Tag,
     surface::{Failed, Own},
     text::{self, Text},
-    timestamp::{self, Timestamp},
-    webhook,
 };
 
-/// Deliveries per second where none is asked for.
-const PER_SECOND: i32 = 100;
 /// The most endpoints of one replay.
 const ENDPOINTS_MAX: usize = 1000;
-
-/// Which deliveries are sent again, and how fast.
-#[derive(Debug, Object, Deserialize)]
-#[oai(example, rename_all = "camelCase")]
-#[serde(rename_all = "camelCase")]
-struct ReplayInput {
-    /// Deliveries in these states; `held` and `failed` if not given. Pending ones are never replayed.
-    #[oai(validator(min_items = 1, unique_items))]
-    #[serde(default, deserialize_with = "input::words")]
-    states: Option<Vec<ReplayableState>>,
-    /// Only events of these types.
-    #[oai(validator(min_items = 1, unique_items))]
-    event_types: Option<Vec<Text<text::AnyEventType>>>,
-    /// Deliveries made at or after this time; 30 days ago if not given.
-    #[serde(default, deserialize_with = "timestamp::read")]
-    from: Option<DateTime<Utc>>,
-    /// Deliveries made before this time; now if not given.
-    #[serde(default, deserialize_with = "timestamp::read")]
-    to: Option<DateTime<Utc>>,
-    /// Deliveries per second, 1 to 10,000; 100 if not given.
-    #[oai(validator(minimum(value = "1"), maximum(value = "10000")))]
-    per_second: Option<i32>,
-}
-
-impl poem_openapi::types::Example for ReplayInput {
-    fn example() -> Self {
-        Self {
-            states: Some(vec![ReplayableState::Held, ReplayableState::Failed]),
-            event_types: Some(vec!["qr.created".into()]),
-            from: DateTime::from_timestamp(1_772_409_600, 0),
-            to: DateTime::from_timestamp(1_772_452_800, 0),
-            per_second: Some(50),
-        }
-    }
-}
-
-/// Which endpoints' deliveries are sent again, which of them, and how fast.
-#[derive(Debug, Object, Deserialize)]
-#[oai(example, rename_all = "camelCase")]
-#[serde(rename_all = "camelCase")]
-struct EndpointsReplayInput {
-    /// To these endpoints, 1,000 at most; to all that are enabled if not given.
-    #[oai(validator(min_items = 1, max_items = 1000, unique_items))]
-    endpoint_ids: Option<Vec<Text<text::EndpointId>>>,
-    /// Deliveries in these states; `held` and `failed` if not given. Pending ones are never replayed.
-    #[oai(validator(min_items = 1, unique_items))]
-    #[serde(default, deserialize_with = "input::words")]
-    states: Option<Vec<ReplayableState>>,
-    /// Only events of these types.
-    #[oai(validator(min_items = 1, unique_items))]
-    event_types: Option<Vec<Text<text::AnyEventType>>>,
-    /// Deliveries made at or after this time; 30 days ago if not given.
-    #[serde(default, deserialize_with = "timestamp::read")]
-    from: Option<DateTime<Utc>>,
-    /// Deliveries made before this time; now if not given.
-    #[serde(default, deserialize_with = "timestamp::read")]
-    to: Option<DateTime<Utc>>,
-    /// Deliveries per second to all of them together, 1 to 10,000; 100 if not given.
-    #[oai(validator(minimum(value = "1"), maximum(value = "10000")))]
-    per_second: Option<i32>,
-}
-
-impl poem_openapi::types::Example for EndpointsReplayInput {
-    fn example() -> Self {
-        let ReplayInput { states, event_types, from, to, per_second } = ReplayInput::example();
-        Self { endpoint_ids: None, states, event_types, from, to, per_second }
-    }
-}
-
-/// A state from which a delivery can be sent again.
-#[derive(Debug, Clone, Copy, Enum, PartialEq, Eq, Hash, Deserialize)]
-#[oai(rename_all = "lowercase")]
-#[serde(rename_all = "lowercase")]
-enum ReplayableState {
-    /// Came due while the endpoint was disabled.
-    Held,
-    /// Given up.
-    Failed,
-    /// Taken before.
-    Delivered,
-}
-
-impl From<ReplayableState> for DeliveryRowState {
-    fn from(state: ReplayableState) -> Self {
-        REPLAYABLE[state as usize]
-    }
-}
-
-/// Where a replay stands.
-#[derive(Debug, Clone, Copy, Enum)]
-#[oai(rename_all = "lowercase")]
-enum ReplayState {
-    /// It sends.
-    Running,
-    /// It waits until it is resumed.
-    Paused,
-    /// Stopped for good.
-    Cancelled,
-    /// Everything was sent.
-    Done,
-}
-
-/// A replay.
-#[derive(Debug, Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
-struct WebhookReplay {
-    /// Its id.
-    id: Text<text::ReplayId>,
-    /// The endpoints whose deliveries are taken.
-    endpoint_ids: Vec<Text<text::EndpointId>>,
-    /// Where it stands.
-    state: ReplayState,
-    /// Deliveries in these states are taken, if they have not been sent again since it began.
-    states: Vec<DeliveryState>,
-    /// Only events of these types.
-    event_types: Option<Vec<Text<text::AnyEventType>>>,
-    /// How many deliveries it takes; absent until they are counted, which is a matter of seconds where there are
-    /// many.
-    total: Option<i64>,
-    /// Deliveries sent again so far.
-    replayed: i64,
-    /// Deliveries per second.
-    per_second: i32,
-    /// When it began.
-    created_at: Timestamp,
-    /// When it ended.
-    finished_at: Option<Timestamp>,
-}
-
-impl WebhookReplay {
-    fn new(replay: Replay, spelled: &HashMap<EndpointId, String>) -> Self {
-        Self {
-            id: replay.id.to_string().into(),
-            endpoint_ids: replay.endpoint_ids.iter().filter_map(|id| Some(spelled.get(id)?.as_str().into())).collect(),
-            state: match replay.state {
-                State::Running => ReplayState::Running,
-                State::Paused => ReplayState::Paused,
-                State::Cancelled => ReplayState::Cancelled,
-                State::Done => ReplayState::Done,
-            },
-            total: replay.total(),
-            states: replay
-                .delivery_states
-                .iter()
-                .filter_map(|name| DeliveryRowState::by_name(name).map(Into::into))
-                .collect(),
-            event_types: replay.event_types.map(|types| types.into_iter().map(Into::into).collect()),
-            replayed: replay.replayed,
-            per_second: replay.per_second,
-            created_at: replay.created_at.into(),
-            finished_at: replay.finished_at.map(Into::into),
-        }
-    }
-}
-
-/// A page of replays, newest first.
-#[derive(Debug, Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
-struct WebhookReplayPage {
-    /// The replays.
-    items: Vec<WebhookReplay>,
-    /// The `cursor` of the next page; absent on the last.
-    next_cursor: Option<Text<text::ReplayId>>,
-}
 
 /// The answer to a replay that begins.
 #[derive(Debug, ApiResponse)]
@@ -300,6 +132,28 @@ impl ReplayApi {
         Ok(Json(show(&mut conn, &auth.0, row).await?))
     }
 
+    /// Change the rate of a replay
+    ///
+    /// One that runs goes on at the new rate within a second.
+    #[oai(path = "/replays/:id", method = "patch", operation_id = "updateWebhookReplay")]
+    async fn update(
+        &self,
+        auth: Auth<Session>,
+        /// The replay.
+        id: Path<Text<text::ReplayId>>,
+        input: Input<ReplayUpdate>,
+    ) -> Result<Json<WebhookReplay>, Failed<Own>> {
+        authorise(&auth.0)?;
+        let wish = input.value.per_second.map(shape::rate).transpose()?;
+        let mut tx = self.0.store.begin().await?;
+        let row = standing(&mut tx, &auth.0, &id.0, &[State::Running, State::Paused]).await?;
+        let per_second = wish.unwrap_or(row.per_second);
+        replay::set_rate(&mut tx, row.id, per_second, self.0.clock.now()).await?;
+        let shown = show(&mut tx, &auth.0, Replay { per_second, ..row }).await?;
+        tx.commit().await?;
+        Ok(Json(shown))
+    }
+
     /// Pause a replay
     #[oai(path = "/replays/:id/pause", method = "post", operation_id = "pauseWebhookReplay")]
     async fn pause(
@@ -375,7 +229,7 @@ impl ReplayApi {
         if endpoints.is_empty() {
             return Err(Failure::conflict("endpoint_disabled", "No endpoint is enabled: enable one first."));
         }
-        let (range, per_second) = range(endpoints, input, now)?;
+        let (range, per_second) = shape::range(endpoints, input, now)?;
         if let Some(off) = endpoints.iter().find(|endpoint| !endpoint.takes_deliveries()) {
             let message = format!("The endpoint {} is disabled: enable it first.", off.public_id());
             return Err(Failure::conflict("endpoint_disabled", message));
@@ -417,12 +271,8 @@ impl ReplayApi {
     async fn turn(&self, caller: &Caller, id: &str, from: &[State], to: State) -> Result<WebhookReplay, Failure> {
         authorise(caller)?;
         let (app, now) = (&self.0, self.0.clock.now());
-        let id: ReplayId = id.parse().map_err(|_| missing())?;
         let mut tx = app.store.begin().await?;
-        let row = replay::lock(&mut tx, caller.org_id, id).await?.ok_or_else(missing)?;
-        if !from.contains(&row.state) {
-            return Err(Failure::conflict("replay_state", format!("The replay is {}.", row.state.name())));
-        }
+        let id = standing(&mut tx, caller, id, from).await?.id;
         let run = replay::set_state(&mut tx, id, to, now).await?;
         if to == State::Running {
             let job = NewJob::new(caller.org_id, &RunReplay { replay_id: id, run }, now, &app.chance);
@@ -432,6 +282,16 @@ impl ReplayApi {
         let shown = show(&mut tx, caller, row).await?;
         tx.commit().await?;
         Ok(shown)
+    }
+}
+
+/// A replay that stands in one of `states`, locked.
+async fn standing(conn: &mut PgConnection, caller: &Caller, id: &str, states: &[State]) -> Result<Replay, Failure> {
+    let id: ReplayId = id.parse().map_err(|_| missing())?;
+    let row = replay::lock(conn, caller.org_id, id).await?.ok_or_else(missing)?;
+    match states.contains(&row.state) {
+        true => Ok(row),
+        false => Err(Failure::conflict("replay_state", format!("The replay is {}.", row.state.name()))),
     }
 }
 
@@ -457,51 +317,4 @@ fn authorise(caller: &Caller) -> Result<(), Failure> {
 
 fn missing() -> Failure {
     Failure::not_found("replay")
-}
-
-fn range(endpoints: &[Endpoint], input: ReplayInput, now: DateTime<Utc>) -> Result<(Range, i32), Failure> {
-    let per_second = input.per_second.unwrap_or(PER_SECOND);
-    if !(1..=10_000).contains(&per_second) {
-        return Err(Failure::field("perSecond", "must be from 1 to 10000"));
-    }
-    let states = input.states.unwrap_or(vec![ReplayableState::Held, ReplayableState::Failed]);
-    if states.is_empty() {
-        return Err(Failure::field("states", "must have at least one state"));
-    }
-    if let Some(n) = (1..states.len()).find(|&n| states[..n].contains(&states[n])) {
-        return Err(Failure::field(format!("states[{n}]"), "is there twice"));
-    }
-    let event_types = input.event_types.map(text::plain);
-    if let Some(types) = &event_types {
-        check_types(endpoints, types)?;
-    }
-    let (from, to) = (input.from.unwrap_or(now - TimeDelta::days(30)), input.to.unwrap_or(now));
-    if from >= to {
-        return Err(Failure::field("from", "must be before `to`"));
-    }
-    let endpoint_ids = endpoints.iter().map(|endpoint| endpoint.id).collect();
-    let range = Range { endpoint_ids, states: states.into_iter().map(Into::into).collect(), event_types, from, to };
-    Ok((range, per_second))
-}
-
-/// Checks event types against the catalogues of the endpoints' dialects: one of them must know each.
-fn check_types(endpoints: &[Endpoint], types: &[String]) -> Result<(), Failure> {
-    if let [endpoint] = endpoints {
-        return webhook::check_types(endpoint.row(), types, NAMES);
-    }
-    if types.is_empty() {
-        return Err(Failure::field(NAMES.events, "must have at least one event type"));
-    }
-    for (n, name) in types.iter().enumerate() {
-        if types[..n].contains(name) {
-            return Err(Failure::field(format!("{}[{n}]", NAMES.events), "is there twice"));
-        }
-        if !endpoints.iter().any(|endpoint| endpoint.row().catalogue.contains(&name.as_str())) {
-            return Err(Failure::field(
-                format!("{}[{n}]", NAMES.events),
-                "is unknown to the dialects of the endpoints",
-            ));
-        }
-    }
-    Ok(())
 }

@@ -3,8 +3,15 @@
 use serde_json::{Map, Value, json};
 
 /// Operations that can conflict with the present state, beside those that take an `Idempotency-Key`.
-const CONFLICTS: [&str; 5] =
-    ["retryWebhookDelivery", "createWebhookReplay", "pauseWebhookReplay", "resumeWebhookReplay", "cancelWebhookReplay"];
+const CONFLICTS: [&str; 7] = [
+    "retryWebhookDelivery",
+    "createWebhookReplay",
+    "createWebhooksReplay",
+    "updateWebhookReplay",
+    "pauseWebhookReplay",
+    "resumeWebhookReplay",
+    "cancelWebhookReplay",
+];
 
 /// Answers that one operation has of its own: what it says, or `None` where it never gives it.
 const OWN: [(&str, &str, Option<&str>); 2] = [

@@ -10,9 +10,6 @@
 //! stays [`MARGIN`] behind the present, because a job is stored with a time from before its transaction commits. What a
 //! transaction of longer than that commits, and what somebody else had locked, is found by a sweep: now and then a lane
 //! is read from its beginning. All lanes in one claim, unless that takes long; then a few in each.
-//!
-//! A claim leaves a note of where the rows that it took lie, by which others find them when this process dies: no index
-//! leads from a session to its jobs. A later claim of the process removes the note when the last of these jobs has ended.
 
 use std::time::{Duration, Instant};
 
@@ -94,8 +91,6 @@ pub struct Lanes {
     turn: usize,
     /// How many jobs of bulk work may be taken.
     bulk: usize,
-    /// Notes of claims that have ended.
-    ended: Vec<RowAt>,
 }
 
 impl Lanes {
@@ -117,13 +112,7 @@ impl Lanes {
             owed: LaneSet::NONE,
             turn: 0,
             bulk: usize::MAX,
-            ended: Vec::new(),
         }
-    }
-
-    /// Has the next claim remove the notes of these: none of their jobs is held any more.
-    pub fn forget(&mut self, notes: impl IntoIterator<Item = RowAt>) {
-        self.ended.extend(notes);
     }
 
     /// From now on, a claim takes about `most` jobs of bulk work ([`Priority::Low`](crate::job::Priority::Low)) or fewer;
@@ -266,22 +255,10 @@ struct Row {
     run_at: DateTime<Utc>,
     request_id: Option<String>,
     row_at: String,
-    note_at: String,
-}
-
-/// What a claim brought.
-#[derive(Debug)]
-pub struct Claim {
-    /// The jobs, in the order of their times.
-    pub jobs: Vec<Claimed>,
-    /// Where its note lies, if it brought any: for [`Lanes::forget`] when all of them have ended.
-    pub note: Option<RowAt>,
-    /// Whether another claim may find more at once.
-    pub more: bool,
 }
 
 /// Takes up to `want` due jobs of the queue of `lanes` for the session `worker`; none if that session is gone. `rung` are
-/// the lanes that were rung for since the last claim.
+/// the lanes that were rung for since the last claim. The second value says whether another claim may find more at once.
 pub async fn claim(
     conn: &mut PgConnection,
     lanes: &mut Lanes,
@@ -289,37 +266,26 @@ pub async fn claim(
     worker: i32,
     want: usize,
     now: DateTime<Utc>,
-) -> Result<Claim, sqlx::Error> {
+) -> Result<(Vec<Claimed>, bool), sqlx::Error> {
     let visit = lanes.plan(rung, want, now);
     let marks = visit.places.iter().zip(&visit.swept);
     let marks: Vec<Mark> = marks.map(|(place, swept)| if *swept { START } else { lanes.marks[*place] }).collect();
-    // If the answer is lost they stay until the session ends, and lead to nothing.
-    let ended: Vec<String> = std::mem::take(&mut lanes.ended).into_iter().map(RowAt::written).collect();
     let started = Instant::now();
     let mut rows = sqlx::query_as!(
         Row,
-        r#"with taken as (
-             update jobs set state = 1, worker = $1, attempt = attempt + 1
-             where ctid = any(array(
-               select due.ctid
-               from unnest($2::smallint[], $3::timestamptz[], $4::uuid[], $6::bigint[])
-                    as visit(lane, mark_at, mark_id, quota)
-               cross join lateral (
-                 select ctid from jobs
-                 where lane = visit.lane and (run_at, id) > (visit.mark_at, visit.mark_id) and run_at <= $5 and state = 0
-                 order by run_at, id limit visit.quota for update skip locked) due
-               limit $7))
-               and exists (select from job_workers where id = $1 for key share)
-             returning id, lane, org_id, kind, payload, attempt, max_attempts, run_at, request_id, ctid),
-           noted as (
-             insert into job_claims (worker, rows) select $1, array_agg(ctid) from taken having count(*) > 0
-             returning ctid),
-           forgotten as (delete from job_claims where ctid = any($8::text[]::tid[]) and worker = $1)
-           select id as "id!", lane as "lane!", org_id as "org_id!", kind as "kind!",
-                  payload as "payload!: Json<Box<RawValue>>", attempt as "attempt!", max_attempts as "max_attempts!",
-                  run_at as "run_at!", request_id, ctid::text as "row_at!",
-                  (select ctid::text from noted) as "note_at!"
-           from taken"#,
+        r#"update jobs set state = 1, worker = $1, attempt = attempt + 1
+           where ctid = any(array(
+             select due.ctid
+             from unnest($2::smallint[], $3::timestamptz[], $4::uuid[], $6::bigint[])
+                  as visit(lane, mark_at, mark_id, quota)
+             cross join lateral (
+               select ctid from jobs
+               where lane = visit.lane and (run_at, id) > (visit.mark_at, visit.mark_id) and run_at <= $5 and state = 0
+               order by run_at, id limit visit.quota for update skip locked) due
+             limit $7))
+             and exists (select from job_workers where id = $1 for key share)
+           returning id, lane, org_id, kind, payload as "payload: Json<Box<RawValue>>", attempt, max_attempts, run_at,
+                     request_id, ctid::text as "row_at!""#,
         worker,
         &visit.places.iter().map(|place| Lane::at(lanes.queue, *place).0).collect::<Vec<_>>(),
         &marks.iter().map(|mark| mark.0).collect::<Vec<_>>(),
@@ -327,15 +293,13 @@ pub async fn claim(
         now,
         &visit.quotas.iter().map(|quota| *quota as i64).collect::<Vec<_>>(),
         want as i64,
-        &ended,
     )
     .fetch_all(conn)
     .await?;
     lanes.time(&visit, started.elapsed(), now);
     let more = lanes.learn(&visit, &rows, now);
     rows.sort_by_key(|row| (row.run_at, row.id));
-    let note = rows.first().map(|row| RowAt::read(&row.note_at));
-    let jobs = rows
+    let claimed = rows
         .into_iter()
         .map(|row| Claimed {
             id: JobId(row.id),
@@ -351,7 +315,7 @@ pub async fn claim(
             request_id: row.request_id,
         })
         .collect();
-    Ok(Claim { jobs, note, more })
+    Ok((claimed, more))
 }
 
 /// What a look at the waiting jobs shows.

@@ -101,7 +101,7 @@ impl RowAt {
         read.unwrap_or(Self(0, 0))
     }
 
-    pub(super) fn written(self) -> String {
+    fn written(self) -> String {
         format!("({},{})", self.0, self.1)
     }
 }

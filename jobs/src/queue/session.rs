@@ -4,21 +4,19 @@
 //! machine dies, Postgres frees the lock, and any other process that sees it free twice frees the jobs. The lease in the
 //! row is the second net, for a process that hangs or a connection that is half open.
 //!
-//! Whoever claims locks the row of its session against removal, so that no job is ever held by a session that is gone,
-//! and notes where the rows lie (`job_claims`), so that whoever frees them reads no more than these, however long the
-//! backlog. Only a table that was written anew (`VACUUM FULL`, a restored dump) makes notes lead nowhere; then
-//! [`free_orphans`] reads all.
+//! Whoever claims locks the row of its session against removal, so that no job is ever held by a session that is gone.
+//!
+//! No index leads from a session to its jobs, because each claim would pay for it. Who looks for them, which is rare,
+//! reads the table from end to end: a third of a second for five million rows, where their index takes twelve.
+
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::JobId;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::{
-    job::Queue,
-    lane::{LANES, Lane},
-    store::CHANNEL,
-};
+use crate::{job::Queue, lane::LANES, store::CHANNEL};
 
 /// The first key of the advisory locks: "INKL" in ASCII, so that they stand out in `pg_locks`.
 const LOCK_CLASS: i32 = 0x494e_4b4c;
@@ -98,12 +96,11 @@ impl Session {
         let mut tx = conn.begin().await?;
         // First, because this waits for a claim that is still under way and leaves the next one nothing to hold by.
         sqlx::query!("delete from job_workers where id = $1", self.id).execute(&mut *tx).await?;
-        let given = self.give_back(&mut tx, &all_lanes(), &[], now).await?;
-        for queue in Queue::ALL.into_iter().filter(|queue| given.iter().any(|lane| lane.queue() == Some(*queue))) {
+        let given = self.give_back(&mut tx, &Queue::ALL, &[], now).await?;
+        for queue in Queue::ALL.into_iter().filter(|queue| given.iter().any(|name| name == queue.name())) {
             // Part of the transaction, because this process may end before its bell rings.
             sqlx::query!("select pg_notify($1, $2)", CHANNEL, queue.name()).fetch_all(&mut *tx).await?;
         }
-        sqlx::query!("delete from job_claims where worker = $1", self.id).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(given.len())
     }
@@ -117,37 +114,49 @@ impl Session {
         known: &[JobId],
         now: DateTime<Utc>,
     ) -> Result<usize, sqlx::Error> {
-        let lanes: Vec<i16> = Lane::of(queue).map(|lane| lane.0).collect();
-        Ok(self.give_back(conn, &lanes, known, now).await?.len())
+        let mut tx = conn.begin().await?;
+        let given = self.give_back(&mut tx, &[queue], known, now).await?;
+        tx.commit().await?;
+        Ok(given.len())
     }
 
-    /// Gives back what the session holds in some lanes, but for `known`; the lane of each.
+    /// Gives back what the session holds in some queues, but for `known`; the queue of each. Part of a transaction.
     async fn give_back(
         self,
-        conn: &mut PgConnection,
-        lanes: &[i16],
+        tx: &mut PgConnection,
+        queues: &[Queue],
         known: &[JobId],
         now: DateTime<Utc>,
-    ) -> Result<Vec<Lane>, sqlx::Error> {
+    ) -> Result<Vec<String>, sqlx::Error> {
         let known: Vec<Uuid> = known.iter().map(|id| id.0).collect();
-        let given = sqlx::query_scalar!(
+        read_all(tx).await?;
+        sqlx::query_scalar!(
             "update jobs set state = 0, worker = null, attempt = greatest(attempt - 1, 0), run_at = $4
-             where ctid = any(array(select unnest(rows) from job_claims where worker = $1))
-               and worker = $1 and state = 1 and lane = any($2) and not id = any($3)
-             returning lane",
+             where state = 1 and worker = $1 and queue = any($2) and not id = any($3)
+             returning queue",
             self.id,
-            lanes,
+            &queues.iter().map(|queue| queue.name()).collect::<Vec<_>>() as &[&str],
             &known,
             now,
         )
-        .fetch_all(conn)
-        .await?;
-        Ok(given.into_iter().map(Lane).collect())
+        .fetch_all(tx)
+        .await
     }
 }
 
-fn all_lanes() -> Vec<i16> {
-    (0..LANES).collect()
+/// How long a search for a session's jobs may take.
+pub const SEARCH: Duration = Duration::from_secs(120);
+
+/// Has the rest of a transaction read tables from end to end, and gives it the time for that.
+async fn read_all(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "select set_config('enable_seqscan', 'on', true) as a, set_config('enable_indexscan', 'off', true) as b,
+                set_config('statement_timeout', $1, true) as c",
+        format!("{}s", SEARCH.as_secs()),
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(())
 }
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
@@ -179,7 +188,7 @@ pub async fn others(conn: &mut PgConnection, mine: Session, now: DateTime<Utc>) 
         mine.id,
         now,
         LOCK_CLASS,
-        &all_lanes(),
+        &(0..LANES).collect::<Vec<_>>(),
     )
     .fetch_one(conn)
     .await
@@ -220,62 +229,29 @@ pub async fn reap(
     if gone.is_empty() {
         return Ok(Reaped::default());
     }
-    let rows =
-        sqlx::query_scalar!(r#"select unnest(rows)::text as "row!" from job_claims where worker = any($1)"#, &gone)
-            .fetch_all(&mut *tx)
-            .await?;
-    let reaped = free(&mut tx, &gone, &rows, now).await?;
-    sqlx::query!("delete from job_claims where worker = any($1)", &gone).execute(&mut *tx).await?;
-    sqlx::query!("delete from job_workers where id = any($1)", &gone).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(reaped)
-}
-
-/// Frees the jobs that are held by a session that is gone, after their table was written anew while they ran. Reads the
-/// whole table.
-pub async fn free_orphans(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Reaped, sqlx::Error> {
-    // A statement of its own: a session that is not there when its jobs are will never be there again, but who claims
-    // one of them meanwhile may have a session that this statement does not see.
-    let orphans = sqlx::query!(
-        r#"select ctid::text as "row!", worker as "worker!" from jobs
-           where state = 1 and not exists (select from job_workers where id = worker)"#
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let (rows, mut gone): (Vec<String>, Vec<i32>) = orphans.into_iter().map(|o| (o.row, o.worker)).unzip();
-    gone.sort_unstable();
-    gone.dedup();
-    free(conn, &gone, &rows, now).await
-}
-
-/// Frees those of `rows` that the sessions `gone` hold.
-async fn free(
-    conn: &mut PgConnection,
-    gone: &[i32],
-    rows: &[String],
-    now: DateTime<Utc>,
-) -> Result<Reaped, sqlx::Error> {
+    read_all(&mut tx).await?;
     let states = sqlx::query_scalar!(
         "update jobs set worker = null, last_error = 'the worker process that ran it died or fell silent',
                 state = case when attempt >= max_attempts then 3 else 0 end,
                 lane = case when attempt >= max_attempts then -1 - lane else lane end,
-                run_at = case when attempt >= max_attempts then run_at else $3 end
-         where ctid = any($2::text[]::tid[]) and worker = any($1) and state = 1
+                run_at = case when attempt >= max_attempts then run_at else $2 end
+         where state = 1 and worker = any($1)
          returning state",
-        gone,
-        rows,
+        &gone,
         now,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *tx)
     .await?;
+    sqlx::query!("delete from job_workers where id = any($1)", &gone).execute(&mut *tx).await?;
+    tx.commit().await?;
     let dead = states.iter().filter(|state| **state == 3).count();
     Ok(Reaped { sessions: gone.len(), freed: states.len() - dead, dead })
 }
 
-/// Vacuums the hot tables, unless another process is doing so. Autovacuum looks once a minute; a busy queue leaves a
+/// Vacuums the hot table, unless another process is doing so. Autovacuum looks once a minute; a busy queue leaves a
 /// hundred thousand dead index entries in that time, and claims would read through them.
 pub async fn vacuum(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     // SKIP_LOCKED: if somebody is at it already, that is as good.
-    sqlx::query("vacuum (truncate off, skip_locked on, index_cleanup on) jobs, job_claims").execute(conn).await?;
+    sqlx::query("vacuum (truncate off, skip_locked on, index_cleanup on) jobs").execute(conn).await?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use apalis_core::{
     task::Task,
     worker::context::WorkerContext,
 };
-use jobs::queue::{Claimed, JobKey, RowAt};
+use jobs::queue::{Claimed, JobKey};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// The runs that a claimer has handed out and whose outcomes are not stored yet. Runs and not jobs: one that was put off
@@ -32,38 +32,13 @@ pub struct Slot(Box<(Claimed, Place, Hold)>);
 
 /// That a run is held; to be dropped when its outcome is stored.
 #[derive(Debug)]
-pub struct Hold {
-    key: JobKey,
-    held: Held,
-    /// Held by all jobs of the claim.
-    _note: Option<Arc<Note>>,
-}
-
-/// The note of a claim, shared by its jobs: once the last of them is not held any more, it is among the ended.
-#[derive(Debug)]
-pub struct Note(RowAt, EndedNotes);
-
-/// Notes that nobody needs any more.
-pub type EndedNotes = Arc<Mutex<Vec<RowAt>>>;
-
-impl Note {
-    /// A note that will be among `ended`.
-    pub fn new(at: RowAt, ended: &EndedNotes) -> Arc<Self> {
-        Arc::new(Self(at, ended.clone()))
-    }
-}
-
-impl Drop for Note {
-    fn drop(&mut self) {
-        self.1.lock().expect("no panic under the lock").push(self.0);
-    }
-}
+pub struct Hold(JobKey, Held);
 
 impl Slot {
-    /// A job with the place that the claimer took for it, among those that are `held`, and the note of its claim.
-    pub fn new(job: Claimed, place: Place, held: &Held, note: Option<Arc<Note>>) -> Self {
+    /// A job with the place that the claimer took for it, among those that are `held`.
+    pub fn new(job: Claimed, place: Place, held: &Held) -> Self {
         held.lock().expect("no panic under the lock").insert(job.key());
-        let hold = Hold { key: job.key(), held: held.clone(), _note: note };
+        let hold = Hold(job.key(), held.clone());
         Self(Box::new((job, place, hold)))
     }
 
@@ -75,7 +50,7 @@ impl Slot {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.held.lock().expect("no panic under the lock").remove(&self.key);
+        self.1.lock().expect("no panic under the lock").remove(&self.0);
     }
 }
 

@@ -12,10 +12,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use jobs::{
     job::Queue,
-    queue::{self, Claim, Lanes, POLL, Session},
+    queue::{self, Claimed, Lanes, POLL, SEARCH, Session},
     store::Ear,
 };
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::{
     sync::{Semaphore, mpsc},
     time::Instant,
@@ -23,7 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    backend::{EndedNotes, Held, Note, Slot},
+    backend::{Held, Slot},
     keeper::Keeper,
 };
 use crate::{
@@ -37,6 +37,8 @@ const BATCH: usize = 512;
 const QUIET: Duration = Duration::from_millis(20);
 /// The wait for a due job that a claim did not get, because somebody else has it locked.
 const LOCKED: Duration = Duration::from_millis(250);
+/// The wait between two searches for jobs that a lost claim may have left.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Bulk work has one place in so many. Once it has them all, it gets the next when so many parts of them are free, because
 /// a claim for each would cost more than the wait.
 const BULK: (usize, usize) = (4, 4);
@@ -62,7 +64,6 @@ pub fn start(
             bulk_again: u32::try_from(bulk / BULK.1).unwrap_or(1).max(1),
             bulk_full: false,
             held: Arc::new(Mutex::default()),
-            ended: Arc::new(Mutex::default()),
             waiting: Vec::new(),
             lanes: Lanes::new(queue),
             ear: context.store.bell().ear(queue),
@@ -101,12 +102,20 @@ impl Figures {
     }
 }
 
+/// The answer to a claim was lost: it may hold jobs that nobody here knows of.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    since: Instant,
+    /// When these were looked for.
+    looked: Option<Instant>,
+}
+
 struct Claimer {
     figures: Figures,
     context: Context,
     line: Line,
-    /// When the answer to a claim was lost: it may hold jobs that nobody here knows of.
-    doubt: Option<Instant>,
+    /// Whether an answer to a claim was lost.
+    doubt: Option<Doubt>,
     claimed_at: Option<DateTime<Utc>>,
     queue: Queue,
     keeper: Keeper,
@@ -116,7 +125,6 @@ struct Claimer {
     bulk_again: u32,
     bulk_full: bool,
     held: Held,
-    ended: EndedNotes,
     /// Claimed and not handed out yet.
     waiting: Vec<Slot>,
     lanes: Lanes,
@@ -138,7 +146,7 @@ impl Claimer {
             match outcome {
                 Ok(()) => {}
                 Err(error) => {
-                    self.doubt = Some(Instant::now());
+                    self.doubt = Some(Doubt { since: Instant::now(), looked: None });
                     if self.line.is_new() {
                         self.keeper.database_failed(&error).await;
                     }
@@ -169,42 +177,42 @@ impl Claimer {
             self.claim(session, places.num_permits()).await
         };
         let (answer, ()) = tokio::join!(claiming, hand_out(&out, waiting));
-        let Claim { jobs, note, more } = answer?;
-        self.bulk_full = jobs.iter().filter(|job| job.lane.is_bulk()).count() >= bulk;
+        let (claimed, more) = answer?;
+        self.bulk_full = claimed.iter().filter(|job| job.lane.is_bulk()).count() >= bulk;
         self.keeper.database_answers();
         self.figures.claims.increment(1);
-        self.figures.claimed.increment(jobs.len() as u64);
-        if jobs.is_empty() {
+        self.figures.claimed.increment(claimed.len() as u64);
+        if claimed.is_empty() {
             return Ok(false);
         }
         self.keeper.note_activity();
         let now = self.context.clock.now();
-        let note = note.map(|note| Note::new(note, &self.ended));
-        for job in jobs {
+        for job in claimed {
             let place = places.split(1).expect("a claim brings no more than it was asked for");
             self.figures.wait.record((now - job.run_at).as_seconds_f64().max(0.0));
             // There may be a few more than its places, a share from each lane: they start all the same.
             let bulk = if job.lane.is_bulk() { self.bulk.clone().try_acquire_owned().ok() } else { None };
-            self.waiting.push(Slot::new(job, (place, bulk), &self.held, note.clone()));
+            self.waiting.push(Slot::new(job, (place, bulk), &self.held));
         }
         Ok(more)
     }
 
-    async fn claim(&mut self, session: Session, want: usize) -> Result<Claim, sqlx::Error> {
+    async fn claim(&mut self, session: Session, want: usize) -> Result<(Vec<Claimed>, bool), sqlx::Error> {
         let now = self.context.clock.now();
-        if let Some(since) = self.doubt {
+        if let Some(doubt) = self.doubt
+            && doubt.looked.is_none_or(|looked| looked.elapsed() > LOOK_AGAIN)
+        {
             let known: Vec<_> = self.held.lock().expect("no panic under the lock").iter().map(|run| run.id).collect();
-            let given = self.line.ask(async |conn| session.disown(conn, self.queue, &known, now).await).await?;
+            let disown = async |conn: &mut PgConnection| session.disown(conn, self.queue, &known, now).await;
+            let given = self.line.ask_for(SEARCH, disown).await?;
             if given > 0 {
                 tracing::warn!(queue = self.queue.name(), given, "gave back jobs whose claim was not answered");
             }
             // Until then the lost statement may still be running on the server.
-            if since.elapsed() > ANSWER {
-                self.doubt = None;
-            }
+            let over = doubt.since.elapsed() > ANSWER;
+            self.doubt = (!over).then(|| Doubt { looked: Some(Instant::now()), ..doubt });
         }
         self.claimed_at = Some(now);
-        self.lanes.forget(std::mem::take(&mut *self.ended.lock().expect("no panic under the lock")));
         let (lanes, ear) = (&mut self.lanes, &mut self.ear);
         self.line.ask(async |conn| queue::claim(conn, lanes, ear.take(), session.id, want, now).await).await
     }
@@ -213,7 +221,8 @@ impl Claimer {
     /// shown a due job.
     async fn wait(&mut self) -> Result<(), sqlx::Error> {
         let room = room(self.bulk.clone(), self.bulk_full.then_some(self.bulk_again));
-        tokio::pin!(room);
+        let search = search(self.doubt.is_some());
+        tokio::pin!(room, search);
         if self.bulk_full {
             // What waits of it is not looked at: it is due, and would be claimed in vain again and again.
             self.lanes.allow_bulk(0);
@@ -221,6 +230,7 @@ impl Claimer {
         tokio::select! {
             () = self.ear.heard() => { self.keeper.note_activity(); return Ok(()) }
             () = &mut room => return Ok(()),
+            () = &mut search => return Ok(()),
             () = tokio::time::sleep(QUIET) => {}
         }
         loop {
@@ -238,6 +248,7 @@ impl Claimer {
             tokio::select! {
                 () = self.ear.heard() => { self.keeper.note_activity(); return Ok(()) }
                 () = &mut room => return Ok(()),
+                () = &mut search => return Ok(()),
                 () = tokio::time::sleep(due.unwrap_or(look).min(look)) => {}
             }
             if due.is_some_and(|due| due <= look) {
@@ -250,6 +261,14 @@ impl Claimer {
     async fn look(&mut self) -> Result<queue::Next, sqlx::Error> {
         let (lanes, now) = (&mut self.lanes, self.context.clock.now());
         self.line.ask(async |conn| queue::next_due(conn, lanes, now).await).await
+    }
+}
+
+/// Resolves when it is time to look again for what a lost claim may have left; never without a doubt.
+async fn search(doubt: bool) {
+    match doubt {
+        true => tokio::time::sleep(LOOK_AGAIN).await,
+        false => std::future::pending().await,
     }
 }
 

@@ -1,15 +1,15 @@
 //! Watches the other sessions, frees the jobs of those that died, and keeps the table small.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use jobs::{
     job::Queue,
     lane::LaneSet,
-    queue::{self, Reaped, Session},
+    queue::{self, SEARCH, Session},
     store::within,
 };
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use super::keeper::Keeper;
 use crate::{context::Context, line::Line};
@@ -23,15 +23,12 @@ const LOOK_IDLE: Duration = Duration::from_secs(10);
 /// come back.
 const PATIENCE: Duration = Duration::from_secs(5);
 const VACUUM: Duration = Duration::from_secs(5);
-/// More than any vacuum or scan of these tables takes; then its connection is lost.
+/// More than any vacuum of this table takes; then its connection is lost.
 const VACUUM_MOST: Duration = Duration::from_secs(600);
 
-/// The wait before another search after one that failed.
-const SEARCH_AGAIN: Duration = Duration::from_secs(10);
-
-/// Watches until it is aborted; tells `took_over` of each time that it freed somebody's jobs.
-pub async fn watch(context: Context, pool: PgPool, keeper: Keeper, took_over: Arc<Notify>) {
-    let mut watcher = Watcher { context, line: Line::new(pool), keeper, silent: HashMap::new(), took_over };
+/// Watches until it is aborted.
+pub async fn watch(context: Context, pool: PgPool, keeper: Keeper) {
+    let mut watcher = Watcher { context, line: Line::new(pool), keeper, silent: HashMap::new() };
     let (mut seen, mut active, mut looked) = (0, Instant::now(), Instant::now());
     let mut others_work = false;
     loop {
@@ -62,7 +59,6 @@ struct Watcher {
     keeper: Keeper,
     /// The sessions that looked dead at the last look, and since when.
     silent: HashMap<i32, Instant>,
-    took_over: Arc<Notify>,
 }
 
 impl Watcher {
@@ -81,7 +77,7 @@ impl Watcher {
         let dead: Vec<i32> =
             self.silent.iter().filter(|(_, since)| since.elapsed() >= DEAD_AFTER).map(|(id, _)| *id).collect();
         if !dead.is_empty() {
-            let reaped = self.line.ask(async |conn| queue::reap(conn, session, &dead, now).await).await?;
+            let reaped = self.line.ask_for(SEARCH, async |conn| queue::reap(conn, session, &dead, now).await).await?;
             if reaped.sessions > 0 {
                 tracing::warn!(
                     sessions = reaped.sessions,
@@ -90,43 +86,12 @@ impl Watcher {
                     "took over the jobs of worker processes that died or fell silent"
                 );
                 metrics::counter!("inkfleet_sessions_reaped_total").increment(reaped.sessions as u64);
-                ring_everybody(&self.context);
-                self.took_over.notify_one();
+                for queue in Queue::ALL {
+                    self.context.store.bell().ring(queue, LaneSet::ALL);
+                }
             }
         }
         Ok(others.work)
-    }
-}
-
-fn ring_everybody(context: &Context) {
-    for queue in Queue::ALL {
-        context.store.bell().ring(queue, LaneSet::ALL);
-    }
-}
-
-/// At the start, and whenever the watcher took jobs over, frees those that no session holds, until it is aborted. There are
-/// none unless the table was written anew while jobs ran. On a connection of its own, because this reads the whole table.
-pub async fn free_orphans(context: Context, direct: PgConnectOptions, took_over: Arc<Notify>) {
-    loop {
-        let search = async { queue::free_orphans(&mut direct.connect().await?, context.clock.now()).await };
-        match within(VACUUM_MOST, search).await {
-            Ok(found) => {
-                if found != Reaped::default() {
-                    tracing::warn!(
-                        sessions = found.sessions,
-                        freed = found.freed,
-                        dead = found.dead,
-                        "found jobs that no worker process held any more"
-                    );
-                    ring_everybody(&context);
-                }
-                took_over.notified().await;
-            }
-            Err(error) => {
-                tracing::debug!(%error, "could not look for jobs that nobody holds");
-                tokio::time::sleep(SEARCH_AGAIN).await;
-            }
-        }
     }
 }
 
