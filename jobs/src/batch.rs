@@ -2,8 +2,7 @@
 //!
 //! A lone call does not wait for company: it runs after one turn of the scheduler, in which those that are about to call
 //! do so. Under load the batches grow by themselves, and more so with a linger: a batch after one that had company waits
-//! that long. Event intake (group commit), the loading of attempts and the
-//! recording of their outcomes all stand on this.
+//! that long. Event intake (group commit), the loading of attempts and the recording of their outcomes all stand on this.
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 

@@ -44,16 +44,25 @@ impl Line {
         &mut self,
         question: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
-        self.ask_for(ANSWER, question).await
+        let answer = within(ANSWER, async { question(self.open().await?).await }).await;
+        self.keep_if_well(answer)
     }
 
-    /// The same, where the answer may take as long as `most`.
+    /// The same for a `question` of several statements that may take as long as `most` in all, and itself gives up those
+    /// that are not answered within [`ANSWER`].
     pub async fn ask_for<T>(
         &mut self,
         most: Duration,
         question: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
-        let answer = within(most, async { question(self.open().await?).await }).await;
+        let answer = match within(ANSWER, self.open()).await {
+            Ok(conn) => within(most, question(conn)).await,
+            Err(error) => Err(error),
+        };
+        self.keep_if_well(answer)
+    }
+
+    fn keep_if_well<T>(&mut self, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         if answer.is_err() {
             // With whatever it may still be waiting for.
             self.conn = None;

@@ -16,7 +16,11 @@ use domain::id::JobId;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::{job::Queue, lane::LANES, store::CHANNEL};
+use crate::{
+    job::Queue,
+    lane::LANES,
+    store::{ANSWER, CHANNEL, within},
+};
 
 /// The first key of the advisory locks: "INKL" in ASCII, so that they stand out in `pg_locks`.
 const LOCK_CLASS: i32 = 0x494e_4b4c;
@@ -114,9 +118,9 @@ impl Session {
         known: &[JobId],
         now: DateTime<Utc>,
     ) -> Result<usize, sqlx::Error> {
-        let mut tx = conn.begin().await?;
+        let mut tx = within(ANSWER, conn.begin()).await?;
         let given = self.give_back(&mut tx, &[queue], known, now).await?;
-        tx.commit().await?;
+        within(ANSWER, tx.commit()).await?;
         Ok(given.len())
     }
 
@@ -129,34 +133,42 @@ impl Session {
         now: DateTime<Utc>,
     ) -> Result<Vec<String>, sqlx::Error> {
         let known: Vec<Uuid> = known.iter().map(|id| id.0).collect();
-        read_all(tx).await?;
-        sqlx::query_scalar!(
-            "update jobs set state = 0, worker = null, attempt = greatest(attempt - 1, 0), run_at = $4
-             where state = 1 and worker = $1 and queue = any($2) and not id = any($3)
-             returning queue",
-            self.id,
-            &queues.iter().map(|queue| queue.name()).collect::<Vec<_>>() as &[&str],
-            &known,
-            now,
-        )
-        .fetch_all(tx)
-        .await
+        let queues: Vec<&str> = queues.iter().map(|queue| queue.name()).collect();
+        let mut given = vec![];
+        for (from, to) in parts(tx).await? {
+            let part = sqlx::query_scalar!(
+                "update jobs set state = 0, worker = null, attempt = greatest(attempt - 1, 0), run_at = $4
+                 where state = 1 and worker = $1 and queue = any($2) and not id = any($3)
+                   and ctid >= $5::text::tid and ctid < $6::text::tid
+                 returning queue",
+                self.id,
+                &queues as &[&str],
+                &known,
+                now,
+                from,
+                to,
+            );
+            given.extend(within(ANSWER, part.fetch_all(&mut *tx)).await?);
+        }
+        Ok(given)
     }
 }
 
-/// How long a search for a session's jobs may take.
-pub const SEARCH: Duration = Duration::from_secs(120);
+/// How long a search for a session's jobs may take in all. Each of its parts is answered within [`ANSWER`] or never, so a
+/// connection that fell silent is noticed as soon as ever.
+pub const SEARCH: Duration = Duration::from_secs(600);
+/// How many pages of the table one statement of a search reads: 400 MB.
+const PART: i64 = 50_000;
 
-/// Has the rest of a transaction read tables from end to end, and gives it the time for that.
-async fn read_all(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "select set_config('enable_seqscan', 'on', true) as a, set_config('enable_indexscan', 'off', true) as b,
-                set_config('statement_timeout', $1, true) as c",
-        format!("{}s", SEARCH.as_secs()),
-    )
-    .fetch_one(tx)
-    .await?;
-    Ok(())
+/// The table in parts, each from one place (`ctid`) up to another. For the rest of the transaction no index is read, which
+/// would lead to one row after the other, each somewhere else.
+async fn parts(tx: &mut PgConnection) -> Result<impl Iterator<Item = (String, String)> + use<>, sqlx::Error> {
+    let pages = sqlx::query_scalar!(
+        r#"select pg_relation_size('jobs') / current_setting('block_size')::int as "pages!"
+           from set_config('enable_indexscan', 'off', true)"#
+    );
+    let pages = within(ANSWER, pages.fetch_one(tx)).await?;
+    Ok((0..=pages / PART).map(|n| (format!("({},0)", n * PART), format!("({},0)", (n + 1) * PART))))
 }
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
@@ -213,7 +225,7 @@ pub async fn reap(
     silent: &[i32],
     now: DateTime<Utc>,
 ) -> Result<Reaped, sqlx::Error> {
-    let mut tx = conn.begin().await?;
+    let mut tx = within(ANSWER, conn.begin()).await?;
     // A statement of its own: the next one sees what was claimed until this lock was held.
     let gone = sqlx::query_scalar!(
         "select id from job_workers
@@ -223,27 +235,30 @@ pub async fn reap(
         mine.id,
         now,
         LOCK_CLASS,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    );
+    let gone = within(ANSWER, gone.fetch_all(&mut *tx)).await?;
     if gone.is_empty() {
         return Ok(Reaped::default());
     }
-    read_all(&mut tx).await?;
-    let states = sqlx::query_scalar!(
-        "update jobs set worker = null, last_error = 'the worker process that ran it died or fell silent',
-                state = case when attempt >= max_attempts then 3 else 0 end,
-                lane = case when attempt >= max_attempts then -1 - lane else lane end,
-                run_at = case when attempt >= max_attempts then run_at else $2 end
-         where state = 1 and worker = any($1)
-         returning state",
-        &gone,
-        now,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    sqlx::query!("delete from job_workers where id = any($1)", &gone).execute(&mut *tx).await?;
-    tx.commit().await?;
+    let mut states = vec![];
+    for (from, to) in parts(&mut tx).await? {
+        let part = sqlx::query_scalar!(
+            "update jobs set worker = null, last_error = 'the worker process that ran it died or fell silent',
+                    state = case when attempt >= max_attempts then 3 else 0 end,
+                    lane = case when attempt >= max_attempts then -1 - lane else lane end,
+                    run_at = case when attempt >= max_attempts then run_at else $2 end
+             where state = 1 and worker = any($1) and ctid >= $3::text::tid and ctid < $4::text::tid
+             returning state",
+            &gone,
+            now,
+            from,
+            to,
+        );
+        states.extend(within(ANSWER, part.fetch_all(&mut *tx)).await?);
+    }
+    let removal = sqlx::query!("delete from job_workers where id = any($1)", &gone);
+    within(ANSWER, removal.execute(&mut *tx)).await?;
+    within(ANSWER, tx.commit()).await?;
     let dead = states.iter().filter(|state| **state == 3).count();
     Ok(Reaped { sessions: gone.len(), freed: states.len() - dead, dead })
 }
