@@ -2,7 +2,9 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use super::{Board, Fleet, Note, Wait, enqueue, job, session_of, until, until_empty, until_started};
+use chrono::TimeDelta;
+
+use super::{Board, Fleet, Note, Wait, enqueue, job, rows, session_of, until, until_empty, until_started};
 use crate::support::TestApp;
 
 /// Ends the server's side of connections of the story's database, all or those of the session locks; how many.
@@ -82,6 +84,54 @@ async fn fleets_whose_connections_are_all_cut_again_and_again_lose_nothing_and_r
     assert!(!board.stumbled.load(Ordering::Relaxed));
     one.stop().await;
     two.stop().await;
+}
+
+#[tokio::test]
+async fn jobs_whose_claims_a_crash_forgot_are_claimed_again_and_not_run_again() {
+    let app = TestApp::build().in_real_time().start().await;
+    let board = Board::new();
+    let fleet = Fleet::start(&app, board, "one").await;
+    enqueue(&app.store, &(0..4).map(|n| job(&app, &Wait { n })).collect::<Vec<_>>()).await;
+    until_started(board, 4).await;
+    let forget = "update jobs set state = 0, worker = null, attempt = attempt - 1";
+    sqlx::raw_sql(forget).execute(app.store.pool()).await.unwrap();
+    // This one shows them where to look.
+    enqueue(&app.store, &[job(&app, &Note { n: 9 })]).await;
+    until("they are claimed again", || async { rows(&app).await.iter().all(|row| row.state == "running") }).await;
+    until_started(board, 5).await;
+    board.open.send_replace(true);
+    until_empty(&app).await;
+    assert!(board.counts().values().all(|times| *times == 1), "{:?}", board.counts());
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_claim_that_is_committed_after_its_connection_was_lost_is_given_back_though_nothing_else_happens() {
+    let app = TestApp::build().in_real_time().start().await;
+    let board = Board::new();
+    let fleet = Fleet::start(&app, board, "one").await;
+    // A claim waits for this, and is cut off.
+    let mut tx = app.store.begin().await.unwrap();
+    sqlx::query("select from job_workers for update").execute(&mut *tx).await.unwrap();
+    let later = app.clock.now() + TimeDelta::hours(1);
+    enqueue(&app.store, &[job(&app, &Note { n: 1 }), job(&app, &Note { n: 2 }).at(later)]).await;
+    let waits = async || -> bool {
+        let claim = "select exists(select from pg_stat_activity where datname = current_database()
+                                   and wait_event_type = 'Lock' and query like 'update jobs set state = 1%')";
+        sqlx::query_scalar(claim).fetch_one(app.store.pool()).await.unwrap()
+    };
+    until("a claim waits", waits).await;
+    assert!(cut(&app, false).await > 0);
+    until("it is gone", async || !waits().await).await;
+    tx.commit().await.unwrap();
+    until_started(board, 1).await;
+    // It has looked for what the lost one may have claimed, and found nothing.
+    let claim = "update jobs set state = 1, worker = $1, attempt = 1, run_at = now() where attempt = 0";
+    sqlx::query(claim).bind(session_of(&app, "one").await).execute(app.store.pool()).await.unwrap();
+    until_started(board, 2).await;
+    assert_eq!(board.starts()[1].attempt, 1);
+    until_empty(&app).await;
+    fleet.stop().await;
 }
 
 #[tokio::test]

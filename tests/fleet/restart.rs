@@ -90,8 +90,7 @@ async fn an_installation_outlives_its_postgres_and_goes_on_when_that_is_back() {
     until("it is ready", || async { readyz(&http, url).await.1["workers"] == 1 }).await;
     assert_eq!(publish(1).await.unwrap().status(), 202);
     receiver.wait_for(1).await;
-    // By then Postgres has flushed the claim, which nobody waited for; else the request would be repeated.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Postgres may not have flushed the claim, because nobody waits for that.
 
     crash(cluster);
     until("it says so", || async {

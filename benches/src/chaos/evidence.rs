@@ -18,6 +18,14 @@ impl Evidence {
         Self { texts: texts.into(), logs: vec![(member.log.clone(), member.mark())] }
     }
 
+    /// `text` in the log of `member`, from now on or said before and not ended by `end` since: what lasts is said once.
+    pub fn of_state(member: &Member, text: &'static str, end: &str) -> Self {
+        let said = since(&member.log, 0);
+        let mark =
+            said.rfind(text).filter(|at| !said[*at..].contains(end)).map_or_else(|| member.mark(), |at| at as u64);
+        Self { texts: vec![text], logs: vec![(member.log.clone(), mark)] }
+    }
+
     /// `text` in the log of any worker, from now on.
     pub fn of_workers(members: &[Member], text: &'static str) -> Self {
         let workers = members.iter().filter(|member| member.role == Role::Worker);

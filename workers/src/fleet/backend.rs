@@ -35,11 +35,14 @@ pub struct Slot(Box<(Claimed, Place, Hold)>);
 pub struct Hold(JobKey, Held);
 
 impl Slot {
-    /// A job with the place that the claimer took for it, among those that are `held`.
-    pub fn new(job: Claimed, place: Place, held: &Held) -> Self {
-        held.lock().expect("no panic under the lock").insert(job.key());
-        let hold = Hold(job.key(), held.clone());
-        Self(Box::new((job, place, hold)))
+    /// A job with the place that the claimer took for it, among those that are `held`; `None` when this very run is held
+    /// already: a crash of Postgres forgot its claim, and now it is claimed again.
+    pub fn new(job: Claimed, place: Place, held: &Held) -> Option<Self> {
+        let new = held.lock().expect("no panic under the lock").insert(job.key());
+        new.then(|| {
+            let hold = Hold(job.key(), held.clone());
+            Self(Box::new((job, place, hold)))
+        })
     }
 
     /// The job, the place to be dropped when its work is over, and the hold.

@@ -187,12 +187,23 @@ impl Claimer {
         }
         self.keeper.note_activity();
         let now = self.context.clock.now();
+        let all = claimed.len();
         for job in claimed {
             let place = places.split(1).expect("a claim brings no more than it was asked for");
             self.figures.wait.record((now - job.run_at).as_seconds_f64().max(0.0));
             // There may be a few more than its places, a share from each lane: they start all the same.
             let bulk = if job.lane.is_bulk() { self.bulk.clone().try_acquire_owned().ok() } else { None };
-            self.waiting.push(Slot::new(job, (place, bulk), &self.held));
+            self.waiting.extend(Slot::new(job, (place, bulk), &self.held));
+        }
+        let again = all - self.waiting.len();
+        if again > 0 {
+            tracing::info!(
+                queue = self.queue.name(),
+                again,
+                "claimed again what Postgres forgot; it runs here already"
+            );
+            // Such a run may have told its end just before, to a row that was not claimed yet.
+            self.doubt = Some(Doubt { since: Instant::now(), looked: None });
         }
         Ok(more)
     }

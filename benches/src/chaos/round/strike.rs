@@ -24,7 +24,9 @@ const SHOWS_AFTER: Duration = Duration::from_millis(2600);
 
 const TAKEN_OVER: &str = "took over the jobs of worker processes that died or fell silent";
 /// Either, because the one who notices first says it.
-const BROKE: [&str; 2] = ["the worker session's connection broke", "Postgres does not answer"];
+const BROKE: [&str; 2] = ["the worker session's connection broke", AWAY];
+const AWAY: &str = "Postgres does not answer";
+const BACK: &str = "Postgres answers again";
 /// A web process without requests looks at Postgres so often.
 const WEB_LOOKS_EVERY: Duration = Duration::from_millis(5500);
 
@@ -208,8 +210,8 @@ impl Round<'_> {
             if member.role == Role::Worker {
                 self.evidence.push(Evidence::of(member, &["worker session open"]));
             } else if away > WEB_LOOKS_EVERY {
-                self.evidence.push(Evidence::of(member, &["Postgres does not answer"]));
-                self.evidence.push(Evidence::of(member, &["Postgres answers again"]));
+                self.evidence.push(Evidence::of_state(member, AWAY, BACK));
+                self.evidence.push(Evidence::of(member, &[BACK]));
             }
         }
         let members = self.crash().await?;
