@@ -230,6 +230,30 @@ async fn the_same_client_id_in_parallel_requests_is_one_event() {
 }
 
 #[tokio::test]
+async fn while_the_disk_of_postgres_is_full_events_are_refused_for_now_and_taken_once_later() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let receiver = Receiver::start(Script::always(Reply::ok()));
+    app.endpoint(&org, "inklink", &receiver.url(), &["kyc.result.approved"]).await;
+    let fill = "create function full_disk() returns trigger language plpgsql as
+                    $$begin raise exception 'could not extend file: No space left on device' using errcode = '53100'; end$$;
+                create trigger full_disk before insert on deliveries for each row execute function full_disk()";
+    sqlx::raw_sql(fill).execute(app.store.pool()).await.unwrap();
+    let event = json!({"id": "order-1", "type": "kyc.result.approved", "data": {"inquiry_id": "i"}});
+    for (path, body) in [(EVENTS, event.clone()), (BATCH, json!({"events": [event]}))] {
+        let reply = app.post(path, &auth(&org), body).await;
+        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{}", reply.text);
+        assert_eq!(reply.json["code"], "unavailable");
+        assert_eq!(stored(&app).await, (0, 0, 0, 0));
+    }
+    sqlx::raw_sql("drop function full_disk cascade").execute(app.store.pool()).await.unwrap();
+    let first = app.post(EVENTS, &auth(&org), event.clone()).await.expect(202);
+    assert_eq!(app.post(EVENTS, &auth(&org), event).await.expect(200), first);
+    app.drain().await;
+    assert_eq!(receiver.received().len(), 1);
+}
+
+#[tokio::test]
 async fn a_batch_takes_up_to_five_hundred_events_and_answers_in_their_order() {
     let app = TestApp::start().await;
     let org = app.org("acme").await;

@@ -55,21 +55,21 @@ impl Round<'_> {
         let mut told = format!("{} {}", blow.fault.name(), self.members[place].name);
         match blow.fault {
             Fault::KillWorker => {
-                let taken_over = Evidence::of_workers(&self.members, TAKEN_OVER);
                 let mut conn = self.database.connect(DATABASE).await?;
+                let taken_over = self.is_taken_over(&mut conn, place).await?;
                 let at = self.stage.clock.now();
                 let pid = self.members[place].kill().await?;
                 let lost = self.held(&mut conn, pid, at, &told).await?;
                 told += &format!(" ({lost} in flight)");
-                self.evidence.push(taken_over);
+                self.evidence.extend(taken_over);
                 self.watch_takeover(pid);
                 self.members[place].start(&[])?;
             }
             Fault::KillInCrash => {
                 told += &format!(" for {} ms", blow.lasts.as_millis());
+                let taken_over = self.is_taken_over(&mut self.database.connect(DATABASE).await?, place).await?;
                 let members = self.crash().await?;
                 sleep(blow.lasts / 2).await;
-                let taken_over = Evidence::of_workers(&self.members, TAKEN_OVER);
                 let at = self.stage.clock.now();
                 let pid = self.members[place].kill().await?;
                 self.members[place].start(&[])?;
@@ -80,7 +80,7 @@ impl Round<'_> {
                 let lost = self.held(&mut conn, pid, at, &told).await?;
                 told += &format!(" ({lost} in flight)");
                 self.watch_takeover(pid);
-                self.evidence.push(taken_over);
+                self.evidence.extend(taken_over);
             }
             Fault::KillWeb => {
                 self.members[place].kill().await?;
@@ -322,6 +322,13 @@ impl Round<'_> {
         }
         let mut conn = self.database.connect(DATABASE).await?;
         Ok(holds_a_session(&mut conn, member).await?.then(|| Evidence::of(member, &BROKE)))
+    }
+
+    /// What another must say when a worker is killed. One that is still coming back from the fault before may have lost
+    /// its session to the others already.
+    async fn is_taken_over(&self, conn: &mut PgConnection, place: usize) -> anyhow::Result<Option<Evidence>> {
+        let holds = holds_a_session(conn, &self.members[place]).await?;
+        Ok(holds.then(|| Evidence::of_workers(&self.members, TAKEN_OVER)))
     }
 
     /// Notes the deliveries that the ended process `pid` held; returns how many.
