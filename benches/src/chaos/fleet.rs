@@ -182,6 +182,18 @@ impl Member {
         }
         bail!("{} is not ready with {workers} workers after {within:?}: {last}", self.name)
     }
+
+    /// The sum of a metric's values, if it is shown.
+    pub async fn metric(&self, http: &reqwest::Client, name: &str) -> anyhow::Result<Option<f64>> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.port);
+        let text = http.get(url).timeout(Duration::from_secs(5)).send().await?.text().await?;
+        let values: Vec<f64> = text
+            .lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])))
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .collect();
+        Ok((!values.is_empty()).then(|| values.iter().sum()))
+    }
 }
 
 /// A process that was told to end.
