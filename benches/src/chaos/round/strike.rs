@@ -100,14 +100,17 @@ impl Round<'_> {
             }
             Fault::CutWorker | Fault::CutWeb | Fault::SeverWorker => {
                 let breaks = self.breaks(place).await?;
-                let before = self.held_now(place).await?;
                 let at = self.stage.clock.now();
                 self.members[place].proxy.set(Way::Cut);
-                sleep(blow.lasts.max(Duration::from_millis(20))).await;
                 if blow.fault == Fault::SeverWorker {
-                    let lost = before.len();
-                    told += &format!(" for {} ms ({lost} in flight)", blow.lasts.as_millis());
-                    self.incident(at, &told, before);
+                    let begun = Instant::now();
+                    sleep(STRAGGLER).await;
+                    let held = self.held_now(place).await?;
+                    told += &format!(" for {} ms ({} in flight)", blow.lasts.as_millis(), held.len());
+                    self.incident(at, &told, held);
+                    tokio::time::sleep_until(begun + blow.lasts).await;
+                } else {
+                    sleep(blow.lasts.max(Duration::from_millis(20))).await;
                 }
                 self.members[place].proxy.set(Way::Open);
                 self.evidence.extend(breaks);
@@ -266,9 +269,10 @@ impl Round<'_> {
     /// Takes every connection that is left, and the chance to get one from a worker that loses its own.
     async fn fill_connections(&mut self, place: usize, lasts: Duration) -> anyhow::Result<usize> {
         let breaks = self.breaks(place).await?;
-        self.members[place].proxy.set(Way::Cut);
-        let before = self.held_now(place).await?;
         let at = self.stage.clock.now();
+        self.members[place].proxy.set(Way::Cut);
+        sleep(STRAGGLER).await;
+        let in_flight = self.held_now(place).await?;
         let mut held = vec![];
         let mut end = None;
         while end.is_none_or(|end| Instant::now() < end) {
@@ -288,7 +292,7 @@ impl Round<'_> {
         for conn in held {
             conn.close().await?;
         }
-        self.incident(at, "fill-connections", before);
+        self.incident(at, "fill-connections", in_flight);
         self.evidence.extend(breaks);
         Ok(count)
     }
