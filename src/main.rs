@@ -110,11 +110,15 @@ fn print(text: &str) {
 
 async fn serve() -> anyhow::Result<()> {
     let (settings, _traces) = start(Purpose::Serve)?;
-    let parts = Parts::new(settings, telemetry::metrics()).await?;
+    let stop = stop_signal();
+    let Some(parts) = stop.run_until_cancelled(Parts::new(settings, telemetry::metrics())).await else {
+        return Ok(());
+    };
+    let parts = parts?;
     let server = Server::bind(parts.settings.http.address()).await?;
     let app = parts.app(parts.settings.http.public_url(server.address))?;
     tracing::info!(address = %server.address, "serving");
-    server.run(api::routes(app), stop_signal()).await
+    server.run(api::routes(app), stop).await
 }
 
 async fn work(queues: Vec<Queue>, concurrency: Option<u16>) -> anyhow::Result<()> {
@@ -125,12 +129,15 @@ async fn work(queues: Vec<Queue>, concurrency: Option<u16>) -> anyhow::Result<()
     if let Some(concurrency) = concurrency {
         settings.workers.concurrency = usize::from(concurrency);
     }
-    let parts = Parts::new(settings, telemetry::metrics()).await?;
+    let stop = stop_signal();
+    let Some(parts) = stop.run_until_cancelled(Parts::new(settings, telemetry::metrics())).await else {
+        return Ok(());
+    };
+    let parts = parts?;
     let options = parts.fleet_options()?;
     let queues: Vec<&str> = options.queues.iter().map(|queue| queue.name()).collect();
     tracing::info!(worker.name = options.name, ?queues, concurrency = options.concurrency, "working");
     let public_url = parts.settings.http.public_url(parts.settings.http.address());
-    let stop = stop_signal();
     let fleet = fleet::run(parts.context(public_url.clone())?, options, stop.clone());
     match parts.settings.workers.probes {
         None => fleet.await,

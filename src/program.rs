@@ -197,16 +197,16 @@ impl Server {
     }
 }
 
-/// A token that is cancelled by the first SIGINT or SIGTERM; the second ends the program at once.
+/// A token that is cancelled by the first SIGINT or SIGTERM from now on; the second ends the program at once.
 pub fn stop_signal() -> CancellationToken {
+    use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
     let token = stop.clone();
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return stop;
+    };
     tokio::spawn(async move {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            return;
-        };
         for last in [false, true] {
             tokio::select! {
                 _ = interrupt.recv() => {}

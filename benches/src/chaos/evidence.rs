@@ -44,7 +44,7 @@ impl Evidence {
 }
 
 /// What a log holds from `mark` on.
-fn since(log: &Path, mark: u64) -> String {
+pub fn since(log: &Path, mark: u64) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let start = usize::try_from(mark).unwrap_or(usize::MAX).min(bytes.len());
     String::from_utf8_lossy(&bytes[start..]).into_owned()

@@ -16,7 +16,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{database::Database, proxy::Proxy};
+use super::{database::Database, evidence::since, proxy::Proxy};
 use crate::program::Program;
 
 /// What a member does.
@@ -34,6 +34,8 @@ pub const WEBS: usize = 2;
 pub const WORKERS: usize = 3;
 /// The line between two processes that had the same place.
 const BEGINS: &str = "--- a process begins";
+/// What it says when it has begun.
+const BEGUN: [&str; 2] = [" working worker.name", " serving address"];
 /// A worker gets its jobs done in this time after SIGTERM: the longest time-out of a dialect is ten seconds.
 const ENDS_WITHIN: Duration = Duration::from_secs(35);
 
@@ -50,6 +52,8 @@ pub struct Member {
     pub proxy: Proxy,
     /// Its standard error, over all processes that had the place.
     pub log: PathBuf,
+    /// Where the present process begins there.
+    began: u64,
     program: Program,
     child: Option<Child>,
 }
@@ -74,7 +78,7 @@ impl Member {
         };
         let name = format!("{word}-{number}");
         let log = dir.join(format!("{name}.log"));
-        Ok(Self { role, name, port, proxy, log, program, child: None })
+        Ok(Self { role, name, port, proxy, log, began: 0, program, child: None })
     }
 
     /// Starts a process with more in its environment, if there is none.
@@ -84,6 +88,7 @@ impl Member {
         }
         let mut log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         writeln!(log, "{BEGINS}")?;
+        self.began = self.mark();
         let plain = self.program.command(&[if self.role == Role::Web { "serve" } else { "work" }]);
         let plain = plain.as_std();
         // It goes with this program, however that ends.
@@ -121,6 +126,11 @@ impl Member {
 
     /// SIGTERM; the handle waits for the end.
     pub async fn terminate(&mut self) -> anyhow::Result<Ending> {
+        // A process that has not come so far as to look for signals is ended by any.
+        let end = Instant::now() + Duration::from_secs(2);
+        while !BEGUN.iter().any(|line| since(&self.log, self.began).contains(line)) && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         self.signal("-TERM").await?;
         let child = self.child.take().context("it was signalled just now")?;
         Ok(Ending { child, name: self.name.clone() })
