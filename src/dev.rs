@@ -80,7 +80,7 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let demo = Demo::find_or_make(&parts, &mut kept).await?;
     kept.write(&args.dir.join("dev.json"))?;
 
-    let server = Server::bind(parts.settings.http.address()).await?;
+    let server = Server::bind("PORT", parts.settings.http.address()).await?;
     let public_url = parts.settings.http.public_url(server.address);
     let session = demo.session(&parts)?;
     demo.print(&parts.settings, args.json, &public_url, &session, &kept);

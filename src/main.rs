@@ -115,7 +115,7 @@ async fn serve() -> anyhow::Result<()> {
         return Ok(());
     };
     let parts = parts?;
-    let server = Server::bind(parts.settings.http.address()).await?;
+    let server = Server::bind("PORT", parts.settings.http.address()).await?;
     let app = parts.app(parts.settings.http.public_url(server.address))?;
     tracing::info!(address = %server.address, "serving");
     server.run(api::routes(app), stop).await
@@ -142,7 +142,7 @@ async fn work(queues: Vec<Queue>, concurrency: Option<u16>) -> anyhow::Result<()
     match parts.settings.workers.probes {
         None => fleet.await,
         Some(address) => {
-            let server = Server::bind(address).await?;
+            let server = Server::bind("INKFLEET_WORKER_PROBES", address).await?;
             tracing::info!(address = %server.address, "probes answer");
             let probes = server.run(api::probe_routes(parts.app(public_url)?), stop.clone());
             both(fleet, probes, &stop).await

@@ -177,10 +177,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the port.
-    pub async fn bind(address: SocketAddr) -> anyhow::Result<Self> {
+    /// Opens the port of the setting `name`.
+    pub async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<Self> {
         let acceptor = TcpListener::bind(address).into_acceptor().await;
-        let acceptor = acceptor.with_context(|| format!("PORT: cannot listen on {address}"))?;
+        let acceptor = acceptor.with_context(|| format!("{name}: cannot listen on {address}"))?;
         let local = acceptor.local_addr().first().and_then(|a| a.as_socket_addr().copied());
         Ok(Self { acceptor, address: local.unwrap_or(address) })
     }

@@ -134,7 +134,7 @@ impl TestApp {
         let secret_key = SealingKeys::generate(&chance);
         let sealing = SealingKeys::parse(&secret_key).unwrap();
         let guard = Guard::new(build.policy, build.resolver);
-        let server = Server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let server = Server::bind("PORT", ([127, 0, 0, 1], 0).into()).await.unwrap();
         let url = format!("http://{}", server.address);
         let issuer = SessionIssuer::from_pem(&SecretString::from(SESSION_KEY), "stories", None).unwrap();
         let keys = SessionKeys::from_jwks(&issuer.jwks()).unwrap();
