@@ -21,7 +21,7 @@ use poem::{
     listener::{Acceptor, Listener, TcpListener},
 };
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio_util::sync::CancellationToken;
 use workers::{context, fleet, http::Client, mail::Mailer};
 
@@ -50,7 +50,7 @@ impl Parts {
     pub async fn new(settings: Settings, metrics: Option<PrometheusHandle>) -> anyhow::Result<Self> {
         let pool = pool(&settings).await?;
         let clock = Clock::system();
-        clock.follow(&mut *pool.acquire().await?).await?;
+        once_it_answers(&pool, async |conn| clock.follow(conn).await).await?;
         let policy = Policy { allow_private: settings.webhooks.allow_private_targets };
         Ok(Self {
             store: Store::new(pool),
@@ -150,19 +150,26 @@ pub async fn pool(settings: &Settings) -> anyhow::Result<PgPool> {
         .max_connections(settings.database.pool_size)
         .acquire_timeout(Duration::from_secs(3))
         .connect_lazy_with(options);
-    for attempt in 1.. {
-        match pool.acquire().await {
-            Ok(_) => break,
-            Err(error) if attempt == 20 => bail!("DATABASE_URL: Postgres does not answer: {error}"),
-            Err(error) => {
-                if attempt == 1 {
-                    tracing::warn!(%error, "Postgres does not answer yet; waiting for it");
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        }
-    }
+    once_it_answers(&pool, async |conn| conn.ping().await).await?;
     Ok(pool)
+}
+
+/// The answer to `question`, which may be asked again while Postgres is starting, a minute at most.
+async fn once_it_answers<T>(
+    pool: &PgPool,
+    question: impl AsyncFn(&mut PgConnection) -> Result<T, sqlx::Error>,
+) -> anyhow::Result<T> {
+    let mut attempt = 1;
+    loop {
+        match async { question(&mut *pool.acquire().await?).await }.await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if attempt == 20 => bail!("DATABASE_URL: Postgres does not answer: {error}"),
+            Err(error) if attempt == 1 => tracing::warn!(%error, "Postgres does not answer yet; waiting for it"),
+            Err(_) => {}
+        }
+        attempt += 1;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 fn host_name() -> String {
