@@ -85,7 +85,9 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let session = demo.session(&parts)?;
     demo.print(&parts.settings, args.json, &public_url, &session, &kept);
     let fleet = fleet::run(parts.context(public_url.clone())?, parts.fleet_options()?, stop.clone());
-    let served = server.run(api::routes(parts.app(public_url)?), stop.clone());
+    let app = parts.app(public_url)?;
+    parts.listen(&app)?;
+    let served = server.run(api::routes(app), stop.clone());
     let result = both(fleet, served, &stop).await;
     if let Some(cluster) = cluster {
         parts.store.pool().close().await;

@@ -117,6 +117,7 @@ async fn serve() -> anyhow::Result<()> {
     let parts = parts?;
     let server = Server::bind("PORT", parts.settings.http.address()).await?;
     let app = parts.app(parts.settings.http.public_url(server.address))?;
+    parts.listen(&app)?;
     tracing::info!(address = %server.address, "serving");
     server.run(api::routes(app), stop).await
 }

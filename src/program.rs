@@ -73,8 +73,11 @@ impl Parts {
         };
         let issuer = security.session_issuer.clone().or(own.map(|_| OWN_ISSUER.to_owned()));
         let sessions = Sessions::new(keys, issuer, security.session_authorized_parties.clone());
+        let (short_url, short_host) = self.settings.http.short(&public_url);
         let settings = app::Settings {
             public_url,
+            short_url,
+            short_host,
             allow_http_targets: self.settings.webhooks.allow_http_targets,
             rate_per_second: self.settings.limits.rate_limit_per_second,
             rate_burst: self.settings.limits.rate_limit_burst,
@@ -89,6 +92,13 @@ impl Parts {
             self.metrics.clone(),
             settings,
         ))
+    }
+
+    /// Lets an API that redirects hear what other processes change.
+    pub fn listen(&self, app: &App) -> anyhow::Result<()> {
+        let direct = self.direct()?.application_name("inkfleet-routes");
+        app.routes.listen(pool_options().max_connections(1).connect_lazy_with(direct));
+        Ok(())
     }
 
     /// The fleet's tools.

@@ -71,6 +71,12 @@ fn routes(app: &TestApp, org: &TestOrg) -> Vec<Route> {
         ),
         event("/api/v1/events", happened.clone(), json!({"type": "qr.deleted", "data": {}})),
         event("/api/v1/events/batch", json!({"events": [happened]}), json!({"events": [happened, happened]})),
+        Route {
+            table: "links",
+            body: json!({"destination": "https://shop.example/"}),
+            other_body: json!({"destination": "https://shop.example/x"}),
+            ..endpoint("/api/links", bearer(&org.session(app)), bearer(&org.member_session(app)), json!({}))
+        },
     ]
 }
 
@@ -125,7 +131,7 @@ async fn a_key_is_of_one_organisation_and_one_route() {
         assert_eq!(answer.header("idempotency-replayed"), None, "{}", route.path);
         answers.insert(answer.text);
     }
-    assert_eq!(answers.len(), 14);
+    assert_eq!(answers.len(), 16);
 }
 
 #[tokio::test]
@@ -160,6 +166,7 @@ async fn while_the_first_is_under_way_the_second_is_told_to_come_again() {
         "createQrstudioWebhook",
         "publishEvent",
         "publishEvents",
+        "createLink",
     ]) {
         let mut first = app.store.begin().await.unwrap();
         idempotency::take(&mut first, org.id, operation, "slow").await.unwrap();

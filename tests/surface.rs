@@ -274,6 +274,11 @@ async fn a_query_that_makes_no_sense_is_named_and_never_a_500() {
                 if reply.status == 404 && path.contains("rpl_") {
                     continue;
                 }
+                // Any text can be searched for, if Postgres can keep it.
+                if name == "search" && value != "%00" {
+                    assert_eq!(reply.status, 200, "{path}?{name}={value}: {}", reply.text);
+                    continue;
+                }
                 check(&operation, &format!("{name}={value}"), &reply, 400);
                 assert!(reply.text.contains(&name), "{path}?{name}={value}: {}", reply.text);
             }

@@ -20,6 +20,9 @@ struct Things {
     number: i64,
     delivery: String,
     replay: String,
+    link: String,
+    folder: String,
+    tag: String,
 }
 
 impl Things {
@@ -44,7 +47,16 @@ impl Things {
             .fetch_one(app.store.pool())
             .await
             .unwrap();
-        Self { org, endpoints, number, delivery, replay }
+        let mut made = vec![];
+        for (path, body) in [
+            ("/api/links", json!({"destination": "https://shop.example"})),
+            ("/api/folders", json!({"name": "Campaigns"})),
+            ("/api/tags", json!({"name": "summer"})),
+        ] {
+            made.push(app.post(path, &auth, body).await.expect(201)["id"].as_str().unwrap().to_owned());
+        }
+        let [link, folder, tag] = made.try_into().unwrap();
+        Self { org, endpoints, number, delivery, replay, link, folder, tag }
     }
 
     fn of(&self, dialect: &str) -> &str {
@@ -62,6 +74,11 @@ impl Things {
         }
         if route.starts_with("/api/webhooks/replays/{id}") {
             return Some(vec![with("id", &self.replay)]);
+        }
+        for (path, id) in [("/api/links/", &self.link), ("/api/folders/", &self.folder), ("/api/tags/", &self.tag)] {
+            if route.starts_with(path) {
+                return Some(vec![with("id", id)]);
+            }
         }
         if route.starts_with("/api/v1/organizations/{org_id}/webhooks") {
             let webhook = self.of("iloveqr");
@@ -103,7 +120,7 @@ async fn call(app: &TestApp, operation: &Operation, path: &str, org: &TestOrg) -
 /// Everything that a stranger could change.
 async fn rows(app: &TestApp) -> Vec<String> {
     let mut all = vec![];
-    for table in ["endpoints", "deliveries", "attempts", "replays", "events", "jobs"] {
+    for table in ["endpoints", "deliveries", "attempts", "replays", "events", "jobs", "links", "labels", "codes"] {
         let statement = format!("select t::text from {table} t order by 1");
         let rows: Vec<String> =
             sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(app.store.pool()).await.unwrap();

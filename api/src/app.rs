@@ -6,7 +6,7 @@ use domain::{address::Guard, chance::Chance, clock::Clock, event::NewEvent, seal
 use jobs::{batch::Batcher, event::Published, store::Store};
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::{auth::Sessions, rate::Limiter};
+use crate::{auth::Sessions, rate::Limiter, redirect::Routes};
 
 /// The API's tools. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub struct App {
     pub limiter: Arc<Limiter>,
     /// Publishes events, many callers to a transaction.
     pub intake: Batcher<(Vec<NewEvent>, Option<String>), Vec<Published>>,
+    /// Where codes lead.
+    pub routes: Routes,
     /// Renders the metrics.
     pub metrics: Option<PrometheusHandle>,
     /// What the operator set.
@@ -38,6 +40,10 @@ pub struct App {
 pub struct Settings {
     /// Where this installation is reached, without a trailing slash.
     pub public_url: String,
+    /// Where codes are reached, without a trailing slash.
+    pub short_url: String,
+    /// The host of the short domain, where it is another than the API's: codes stand there right behind the slash.
+    pub short_host: Option<String>,
     /// Whether endpoints may be plain http (development).
     pub allow_http_targets: bool,
     /// Requests per second and key.
@@ -62,6 +68,7 @@ impl App {
         Self {
             intake: crate::intake::batcher(store.clone(), clock.clone(), chance.clone()),
             limiter: Arc::new(Limiter::new(settings.rate_per_second, settings.rate_burst)),
+            routes: Routes::new(store.pool().clone()),
             store,
             clock,
             chance,
@@ -79,8 +86,14 @@ impl App {
     pub(crate) fn for_document() -> Self {
         let chance = Chance::seeded(0);
         let nowhere = sqlx::postgres::PgConnectOptions::new_without_pgpass();
-        let settings =
-            Settings { public_url: String::new(), allow_http_targets: false, rate_per_second: 1, rate_burst: 1 };
+        let settings = Settings {
+            public_url: String::new(),
+            short_url: String::new(),
+            short_host: None,
+            allow_http_targets: false,
+            rate_per_second: 1,
+            rate_burst: 1,
+        };
         Self::new(
             Store::new(sqlx::postgres::PgPoolOptions::new().connect_lazy_with(nowhere)),
             Clock::fixed(chrono::DateTime::UNIX_EPOCH),

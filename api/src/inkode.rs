@@ -1,12 +1,17 @@
-//! Inkode's workspace surface for webhooks: endpoints of every dialect, their deliveries and replays; opened by a session.
+//! Inkode's workspace surface, opened by a session: links with their folders and tags; webhook endpoints of every dialect,
+//! their deliveries and replays.
 
 mod delivery;
 mod endpoint;
+mod label;
+mod link;
 mod replay;
 
 pub use self::{
     delivery::{DeliveryApi, DeliveryState},
     endpoint::EndpointApi,
+    label::LabelApi,
+    link::LinkApi,
     replay::ReplayApi,
 };
 use crate::webhook::Names;

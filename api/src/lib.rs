@@ -20,6 +20,7 @@ pub mod probe;
 mod pulse;
 pub mod qrstudio;
 pub mod rate;
+pub mod redirect;
 pub mod server;
 pub mod surface;
 pub mod text;

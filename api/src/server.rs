@@ -16,12 +16,13 @@ use crate::{
     failure::Failure,
     iloveqr::IloveqrApi,
     inklink::InklinkApi,
-    inkode::{DeliveryApi, EndpointApi, ReplayApi},
+    inkode::{DeliveryApi, EndpointApi, LabelApi, LinkApi, ReplayApi},
     inkr::InkrApi,
     intake::IntakeApi,
     probe::ProbeApi,
     qrstudio::QrstudioApi,
     rate::Left,
+    redirect,
     surface::{Surface, failure_of},
 };
 
@@ -36,6 +37,8 @@ const REQUEST_MOST: std::time::Duration = std::time::Duration::from_secs(60);
 pub enum Tag {
     /// Event intake: what happened goes in here, with an API key of any prefix.
     Events,
+    /// Inkode's workspace: links, folders and tags, with a workspace session.
+    Workspace,
     /// Inkode's webhooks: endpoints of every dialect, deliveries and replays, with a workspace session.
     #[oai(rename = "Inkode webhooks")]
     InkodeWebhooks,
@@ -73,7 +76,7 @@ Events go in, five kinds of webhook subscribers receive them: signed, on time, a
 documented surfaces on one server; each keeps its own paths, field names and errors.
 
 **Bodies** are JSON, at most 1 MiB (an event 256 KiB, a batch of events 8 MiB). Null says the same as leaving a member \
-out, and members that are not known are ignored. No text can hold the character U+0000.
+out, but for updates of links, where it takes away what can be absent; members that are not known are ignored. No text can hold the character U+0000.
 
 **Errors** of events, Inkode and Inkr are problems (RFC 9457) with a stable `code`; the other surfaces have their own. \
 Fields that break rules are named. Every answer has an `x-request-id`: the caller's own (1 to 64 letters, digits, `.`, \
@@ -96,6 +99,8 @@ macro_rules! service {
                 EndpointApi($app.clone()),
                 DeliveryApi($app.clone()),
                 ReplayApi($app.clone()),
+                LinkApi($app.clone()),
+                LabelApi($app.clone()),
                 IloveqrApi($app.clone()),
                 InklinkApi($app.clone()),
                 InkrApi($app.clone()),
@@ -132,26 +137,33 @@ pub fn routes(app: App) -> impl Endpoint<Output = Response> + 'static {
         .nest_no_strip("/", service);
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| StatusCode::INTERNAL_SERVER_ERROR);
     let data = app.clone();
-    Edge { app, inner: route.with(panics).data(data) }
+    Edge { app, inner: route.with(panics).data(data), redirects: true }
 }
 
 /// The probes alone, for a worker process.
 pub fn probe_routes(app: App) -> impl Endpoint<Output = Response> + 'static {
     let service = OpenApiService::new(ProbeApi(app.clone()), "Inkfleet worker", env!("CARGO_PKG_VERSION"));
     let data = app.clone();
-    Edge { app, inner: Route::new().nest_no_strip("/", service).data(data) }
+    Edge { app, inner: Route::new().nest_no_strip("/", service).data(data), redirects: false }
 }
 
 /// What surrounds every request.
 struct Edge<E> {
     app: App,
     inner: E,
+    /// Whether codes are answered here.
+    redirects: bool,
 }
 
 impl<E: Endpoint> Endpoint for Edge<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
+        if self.redirects
+            && let Some(response) = redirect::answer(&self.app, &request).await
+        {
+            return Ok(response);
+        }
         Ok(respond(&self.app, &self.inner, request).await)
     }
 }

@@ -108,6 +108,10 @@ ids! {
     ReplayId = "rpl";
     /// A mail, `mail_…`.
     MailId = "mail";
+    /// A folder or tag; outside, `fld_…` or `tag_…` (see `label::Kind`).
+    LabelId = "lbl";
+    /// A short link, `link_…`.
+    LinkId = "link";
     /// A job in the queue, `job_…`.
     JobId = "job";
 }

@@ -45,6 +45,10 @@ pub struct Http {
     /// How people reach this installation, such as https://fleet.example; for links in mails.
     #[arg(long, env = "INKFLEET_PUBLIC_URL", value_parser = rule::http_url)]
     pub public_url: Option<HttpUrl>,
+    /// The short domain, such as https://ink.example, whose requests reach this program too: links and codes are
+    /// https://ink.example/code then. Without it they are at /r/code of the address above.
+    #[arg(long, env = "INKFLEET_SHORT_URL", value_parser = rule::http_url)]
+    pub short_url: Option<HttpUrl>,
 }
 
 impl Http {
@@ -59,6 +63,20 @@ impl Http {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
             None if listening.ip().is_unspecified() => format!("http://localhost:{}", listening.port()),
             None => format!("http://{listening}"),
+        }
+    }
+}
+
+impl Http {
+    /// Where codes are reached, without a slash at its end, and the host of the short domain if there is one.
+    pub fn short(&self, public_url: &str) -> (String, Option<String>) {
+        match &self.short_url {
+            None => (format!("{public_url}/r"), None),
+            Some(url) => {
+                let text = url.as_str().trim_end_matches('/').to_owned();
+                let host = text.split_once("://").map_or(text.as_str(), |(_, host)| host).to_ascii_lowercase();
+                (text, Some(host))
+            }
         }
     }
 }

@@ -29,7 +29,12 @@ REFUSALS = [
     # Where a host leads, and whether it can be one.
     (r"", r"^url$", r"^refusing to register|^must be a valid URL"),
     # RFC 3339 has years before 1970.
-    (r"", r"(^|\.)(timestamp|from|to)$", r"from 1970 to 9999"),
+    (r"", r"(^|\.)(timestamp|from|to|startsAt|expiresAt)$", r"from 1970 to 9999"),
+    # Which folders and tags there are, and what else an address of ours means.
+    (r"^(create|update)Link$", r"^(folderId|tagIds\[\d+\])$", r"not archived"),
+    (r"^(create|update)Link$", r"^slug$", r"^is reserved"),
+    # An end comes after its beginning.
+    (r"^(create|update)Link$", r"^expiresAt$", r"after startsAt"),
     # JSON has larger integers than JavaScript keeps.
     (r"^publishEvents?$", r"^(events\[\d+\]\.)?data", r"beyond"),
 ]

@@ -41,6 +41,15 @@ impl World {
         let numbers = listed["results"].as_array().unwrap().iter().map(|webhook| webhook["id"].clone());
         ids.insert("qrstudio", numbers.collect());
 
+        for (name, path, field) in
+            [("links", "/api/links", "destination"), ("folders", "/api/folders", "name"), ("tags", "/api/tags", "name")]
+        {
+            for n in 0..ENDPOINTS {
+                let body = json!({field: format!("https://shop.example/{n}")});
+                let made = app.post(path, &auth, body).await.expect(201);
+                ids.entry(name).or_default().push(made["id"].clone());
+            }
+        }
         for _ in 0..EVENTS {
             for event_type in ["qr.scanned", "kyc.result.approved", "submission.completed", "scan.created"] {
                 let event = app.publish(org, event_type, json!({"n": 1, "text": "naïve"})).await;

@@ -148,6 +148,8 @@ impl TestApp {
             None,
             api::app::Settings {
                 public_url: url.clone(),
+                short_url: format!("{url}/r"),
+                short_host: Some("ink.test".into()),
                 allow_http_targets: build.allow_http,
                 rate_per_second: build.rate.0,
                 rate_burst: build.rate.1,
@@ -173,7 +175,7 @@ impl TestApp {
         let stop = CancellationToken::new();
         tokio::spawn(server.run(api::routes(app), stop.clone()));
         #[expect(clippy::disallowed_methods, reason = "a story's own client, to the program under test")]
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let may_remain = Mutex::default();
         Self { store, clock, chance, context, secret_key, url, database, http, pinned, stop, may_remain }
     }

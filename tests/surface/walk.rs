@@ -87,6 +87,8 @@ impl Operation {
             "createWebhookEndpoint" | "createInklinkEndpoint" => json!({"url": NOWHERE}),
             "createIloveqrWebhook" => json!({"url": NOWHERE, "events": ["qr.created"], "secret": "a-secret-of-mine"}),
             "createInkrEndpoint" => json!({"url": NOWHERE, "events": ["submission.sent"]}),
+            "createLink" => json!({"destination": "https://shop.example"}),
+            "createFolder" | "createTag" => json!({"name": "A name"}),
             "createQrstudioWebhook" => json!({"url": NOWHERE, "events": ["scan.created"]}),
             _ => json!({}),
         }
@@ -103,6 +105,9 @@ pub struct Ids {
     number: i64,
     delivery: String,
     replay: String,
+    link: String,
+    folder: String,
+    tag: String,
 }
 
 impl Ids {
@@ -121,6 +126,16 @@ impl Ids {
         // One that stays as it is: each story ends before it runs.
         app.leaves_jobs("replay.run");
         let replay = app.owner(org, "POST", "/api/webhooks/replays", None).await.expect(202);
+        let mut made = vec![];
+        for (path, body) in [
+            ("/api/links", json!({"destination": "https://shop.example"})),
+            ("/api/folders", json!({"name": "Campaigns"})),
+            ("/api/tags", json!({"name": "summer"})),
+        ] {
+            let answer = app.owner(org, "POST", path, Some(body)).await.expect(201);
+            made.push(answer["id"].as_str().unwrap().to_owned());
+        }
+        let [link, folder, tag] = made.try_into().unwrap();
         let mut ids = ids.into_iter();
         let mut next = || ids.next().unwrap();
         Self {
@@ -132,6 +147,9 @@ impl Ids {
             number,
             delivery: page["items"][0]["id"].as_str().unwrap().to_owned(),
             replay: replay["id"].as_str().unwrap().to_owned(),
+            link,
+            folder,
+            tag,
         }
     }
 
@@ -142,6 +160,12 @@ impl Ids {
             self.delivery.clone()
         } else if path.starts_with("/api/webhooks/replays/") {
             self.replay.clone()
+        } else if path.starts_with("/api/links/") {
+            self.link.clone()
+        } else if path.starts_with("/api/folders/") {
+            self.folder.clone()
+        } else if path.starts_with("/api/tags/") {
+            self.tag.clone()
         } else if path.starts_with("/api/v1/webhook/") {
             self.inklink.clone()
         } else if path.starts_with("/api/v1/webhooks/") {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Operations that can conflict with the present state, beside those that take an `Idempotency-Key`.
-const CONFLICTS: [&str; 7] = [
+const CONFLICTS: [&str; 10] = [
     "retryWebhookDelivery",
     "createWebhookReplay",
     "createWebhooksReplay",
@@ -11,6 +11,9 @@ const CONFLICTS: [&str; 7] = [
     "pauseWebhookReplay",
     "resumeWebhookReplay",
     "cancelWebhookReplay",
+    "updateLink",
+    "updateFolder",
+    "updateTag",
 ];
 
 /// Answers that one operation has of its own: what it says, or `None` where it never gives it.
@@ -101,7 +104,8 @@ impl Facts {
             id: operation["operationId"].as_str().unwrap_or_default().to_owned(),
             secured: operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty()),
             body: operation.get("requestBody").is_some(),
-            in_path: any(&|parameter| parameter["in"] == "path"),
+            // A workspace that is not the session's is not found, wherever it is named.
+            in_path: any(&|parameter| parameter["in"] == "path" || parameter["name"] == "orgId"),
             outside_path: any(&|parameter| parameter["in"] != "path"),
             idempotent: any(&|parameter| parameter["name"] == "Idempotency-Key"),
         }

@@ -2,7 +2,8 @@
 
 use domain::{
     dialect::{Choice, DIALECTS, Dialect, DialectName},
-    id::{DeliveryId as Delivery, EventId as Event, OrgId as Org, ReplayId as Replay},
+    id::{DeliveryId as Delivery, EventId as Event, LinkId as Link, OrgId as Org, ReplayId as Replay},
+    label::Kind,
 };
 use poem_openapi::registry::MetaSchema;
 use serde_json::Value;
@@ -37,6 +38,39 @@ forms! {
     DeliveryId: id(&[Delivery::PREFIX]);
     /// A replay's id.
     ReplayId: id(&[Replay::PREFIX]);
+    /// A link's id.
+    LinkId: id(&[Link::PREFIX]);
+    /// A folder's id.
+    FolderId: id(&[Kind::Folder.prefix()]);
+    /// A tag's id.
+    TagId: id(&[Kind::Tag.prefix()]);
+    /// A folder's or a tag's id.
+    AnyLabelId: id(&[Kind::Folder.prefix(), Kind::Tag.prefix()]);
+    /// A code: 1 to 64 letters, digits, hyphens, underscores or dots, beginning with a letter or digit.
+    Slug: MetaSchema {
+        min_length: Some(1),
+        max_length: Some(64),
+        pattern: Some("^[A-Za-z0-9][A-Za-z0-9._-]*$".into()),
+        example: Some("summer24".into()),
+        ..MetaSchema::new("string")
+    };
+    /// Where a link may lead: any http or https address, by the WHATWG URL Standard.
+    Destination: MetaSchema {
+        pattern: Some(r"^https?://[^\s\\]+$".into()),
+        max_length: Some(8000),
+        example: Some("https://shop.example.com/summer".into()),
+        ..MetaSchema::new_with_format("string", "url")
+    };
+    /// What a folder or tag is called: 1 to 100 characters, not only white space.
+    LabelName: MetaSchema {
+        min_length: Some(1),
+        pattern: Some(r"^[^\u0000]*[^\u0000\t\n\u000b\u000c\r ][^\u0000]*$".into()),
+        ..name(100)
+    };
+    /// What visitors of a protected link must know.
+    Password: MetaSchema { min_length: Some(1), ..name(200) };
+    /// What a list is searched for.
+    Search: name(200);
     /// The id of an endpoint of any dialect.
     EndpointId: id(&endpoint_prefixes());
     /// The id of an iloveQR webhook.

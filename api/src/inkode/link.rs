@@ -1,0 +1,191 @@
+//! `/api/links`: short links, made and changed with a session. Each change is told to every process that redirects, in the
+//! transaction that makes it.
+
+mod draft;
+mod shape;
+
+use domain::{
+    caller::Caller,
+    code::{self, Target},
+    id::LinkId,
+    link::{self, Link, Wanted},
+    route,
+};
+use poem_openapi::{
+    ApiResponse, OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+};
+
+use self::shape::{LinkFilter, ShortLink, ShortLinkInput, ShortLinkPage, ShortLinkPatch};
+use crate::{
+    app::App,
+    auth::{Auth, Session},
+    failure::Failure,
+    idempotency::{Begun, Created, Once},
+    input::Input,
+    page,
+    server::Tag,
+    surface::{Failed, Own},
+    text::{self, Text},
+};
+
+/// The answer to a deletion.
+#[derive(Debug, ApiResponse)]
+enum Deleted {
+    /// Gone; its code is free.
+    #[oai(status = 204)]
+    Gone,
+}
+
+/// The routes of short links.
+#[derive(Debug)]
+pub struct LinkApi(pub App);
+
+#[OpenApi(prefix_path = "/api", tag = "Tag::Workspace")]
+impl LinkApi {
+    /// List short links
+    #[oai(path = "/links", method = "get", operation_id = "listLinks")]
+    #[allow(clippy::too_many_arguments)]
+    async fn list(
+        &self,
+        auth: Auth<Session>,
+        /// The workspace, which must be the session's.
+        #[oai(name = "orgId")]
+        org_id: Query<Option<Text<text::OrgId>>>,
+        /// A part of title, slug or destination.
+        search: Query<Option<Text<text::Search>>>,
+        /// Which links; `all` if not given.
+        filter: Query<Option<LinkFilter>>,
+        /// Only links in this folder.
+        #[oai(name = "folderId")]
+        folder_id: Query<Option<Text<text::FolderId>>>,
+        /// Only links with this tag.
+        #[oai(name = "tagId")]
+        tag_id: Query<Option<Text<text::TagId>>>,
+        /// The size of the page, 25 if not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<i64>>,
+        /// The `nextCursor` of the page before.
+        cursor: Query<Option<Text<text::LinkId>>>,
+    ) -> Result<Json<ShortLinkPage>, Failed<Own>> {
+        let (app, caller) = (&self.0, &auth.0);
+        draft::check_org(app, caller, org_id.0.as_deref()).await?;
+        let wanted = Wanted {
+            filter: filter.0.map(Into::into).unwrap_or_default(),
+            search: search.0.map(|text| draft::search(text.into())).transpose()?,
+            folder_id: folder_id.0.as_deref().map(draft::folder).transpose()?,
+            tag_ids: tag_id.0.as_deref().map(|id| draft::tag("tagId", id)).transpose()?.into_iter().collect(),
+        };
+        let (limit, before) = (page::limit(limit.0)?, page::cursor::<LinkId>(cursor.0.as_deref())?);
+        let mut conn = app.store.pool().acquire().await?;
+        let rows = link::list(&mut conn, caller.org_id, &wanted, before, limit + 1, app.clock.now()).await?;
+        let (rows, more) = page::split(rows, limit);
+        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
+        Ok(Json(ShortLinkPage { items: rows.into_iter().map(|row| ShortLink::new(app, row)).collect(), next_cursor }))
+    }
+
+    /// Create a short link
+    #[oai(path = "/links", method = "post", operation_id = "createLink")]
+    async fn create(
+        &self,
+        auth: Auth<Session>,
+        /// Makes a repeated request safe: the same key within a day gets the same answer.
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<Text<text::IdempotencyKey>>>,
+        input: Input<ShortLinkInput>,
+    ) -> Result<Created<ShortLink>, Failed<Own>> {
+        let (app, caller) = (&self.0, &auth.0);
+        let once = Once { operation: "createLink", key: key.0.as_deref(), hash: &input.hash };
+        // Before the checks: the slug is taken by now, if this was answered before.
+        if let Some(before) = once.answered(app, caller).await? {
+            return Ok(before);
+        }
+        let draft = draft::new(app, caller, input.value).await?;
+        let mut creation = match once.begin(app, caller).await? {
+            Begun::Before(before) => return Ok(before),
+            Begun::Fresh(creation) => creation,
+        };
+        let link = draft::store(app, &mut creation.tx, draft).await?;
+        let (domain, slug) = (link.domain.clone(), link.slug.clone());
+        let created = creation.finish(&ShortLink::new(app, link)).await?;
+        app.routes.forget(&domain, &slug).await;
+        Ok(created)
+    }
+
+    /// Get a short link
+    #[oai(path = "/links/:id", method = "get", operation_id = "getLink")]
+    async fn get(
+        &self,
+        auth: Auth<Session>,
+        /// The link.
+        id: Path<Text<text::LinkId>>,
+    ) -> Result<Json<ShortLink>, Failed<Own>> {
+        let mut conn = self.0.store.pool().acquire().await?;
+        let found = link::find(&mut conn, auth.0.org_id, read(&id.0)?).await?;
+        Ok(Json(ShortLink::new(&self.0, found.ok_or_else(no_link)?)))
+    }
+
+    /// Update a short link
+    #[oai(path = "/links/:id", method = "patch", operation_id = "updateLink")]
+    async fn update(
+        &self,
+        auth: Auth<Session>,
+        /// The link.
+        id: Path<Text<text::LinkId>>,
+        input: Input<ShortLinkPatch>,
+    ) -> Result<Json<ShortLink>, Failed<Own>> {
+        let link = self.change(&auth.0, read(&id.0)?, input.value).await?;
+        Ok(Json(ShortLink::new(&self.0, link)))
+    }
+
+    /// Delete a short link
+    #[oai(path = "/links/:id", method = "delete", operation_id = "deleteLink")]
+    async fn delete(
+        &self,
+        auth: Auth<Session>,
+        /// The link.
+        id: Path<Text<text::LinkId>>,
+    ) -> Result<Deleted, Failed<Own>> {
+        let (app, caller, id) = (&self.0, &auth.0, read(&id.0)?);
+        let mut tx = app.store.begin().await?;
+        let link = link::lock(&mut tx, caller.org_id, id).await?.ok_or_else(no_link)?;
+        code::release(&mut tx, caller.org_id, Target::Link(id)).await?;
+        link::delete(&mut tx, caller.org_id, id).await?;
+        route::tell_changed(&mut tx, &link.domain, &link.slug).await?;
+        tx.commit().await?;
+        app.routes.forget(&link.domain, &link.slug).await;
+        Ok(Deleted::Gone)
+    }
+}
+
+impl LinkApi {
+    async fn change(&self, caller: &Caller, id: LinkId, patch: ShortLinkPatch) -> Result<Link, Failure> {
+        let app = &self.0;
+        let change = draft::change(app, patch).await?;
+        let mut tx = app.store.begin().await?;
+        let before = link::lock(&mut tx, caller.org_id, id).await?.ok_or_else(no_link)?;
+        let mut link = before.clone();
+        change.apply(&mut link, app.clock.now())?;
+        draft::check_labels(&mut tx, &link, &before).await?;
+        if link.slug != before.slug {
+            code::release(&mut tx, caller.org_id, Target::Link(id)).await?;
+            draft::take_code(&mut tx, &link).await?;
+            route::tell_changed(&mut tx, &before.domain, &before.slug).await?;
+        }
+        link::update(&mut tx, &link).await?;
+        route::tell_changed(&mut tx, &link.domain, &link.slug).await?;
+        tx.commit().await?;
+        app.routes.forget(&before.domain, &before.slug).await;
+        app.routes.forget(&link.domain, &link.slug).await;
+        Ok(link)
+    }
+}
+
+fn read(id: &str) -> Result<LinkId, Failure> {
+    id.parse().map_err(|_| no_link())
+}
+
+fn no_link() -> Failure {
+    Failure::not_found("link")
+}

@@ -1,0 +1,255 @@
+//! Short links on the wire.
+
+use chrono::{DateTime, Utc};
+use domain::{label::Kind, link::Link, utm::Utm};
+use poem_openapi::{Enum, Object, types::MaybeUndefined};
+use serde::{Deserialize, Deserializer};
+
+use crate::{
+    app::App,
+    text::{self, Text},
+    timestamp::{self, Timestamp},
+};
+
+/// What a link adds to its destination. A field that is not given or empty adds nothing.
+#[derive(Debug, Default, Object, Deserialize)]
+#[oai(skip_serializing_if_is_none)]
+pub(super) struct UtmFields {
+    /// `utm_source`.
+    pub(super) source: Option<Text<text::Name>>,
+    /// `utm_medium`.
+    pub(super) medium: Option<Text<text::Name>>,
+    /// `utm_campaign`.
+    pub(super) campaign: Option<Text<text::Name>>,
+    /// `utm_term`.
+    pub(super) term: Option<Text<text::Name>>,
+    /// `utm_content`.
+    pub(super) content: Option<Text<text::Name>>,
+}
+
+impl From<UtmFields> for Utm {
+    fn from(fields: UtmFields) -> Self {
+        let UtmFields { source, medium, campaign, term, content } = fields;
+        let plain = |text: Option<Text<text::Name>>| text.map(String::from).filter(|text| !text.is_empty());
+        Self {
+            source: plain(source),
+            medium: plain(medium),
+            campaign: plain(campaign),
+            term: plain(term),
+            content: plain(content),
+        }
+    }
+}
+
+impl From<Utm> for UtmFields {
+    fn from(utm: Utm) -> Self {
+        let Utm { source, medium, campaign, term, content } = utm;
+        let text = |plain: Option<String>| plain.map(Text::from);
+        Self {
+            source: text(source),
+            medium: text(medium),
+            campaign: text(campaign),
+            term: text(term),
+            content: text(content),
+        }
+    }
+}
+
+/// A new short link.
+#[derive(Debug, Object, Deserialize)]
+#[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ShortLinkInput {
+    /// Where it leads.
+    pub(super) destination: Text<text::Destination>,
+    /// Its code; one of seven characters is made if not given. Upper and lower case are told apart.
+    pub(super) slug: Option<Text<text::Slug>>,
+    /// What it is called.
+    pub(super) title: Option<Text<text::Name>>,
+    /// What it adds to its destination.
+    pub(super) utm: Option<UtmFields>,
+    /// What visitors must know, 1 to 200 characters.
+    pub(super) password: Option<Text<text::Password>>,
+    /// Switched on; `true` if not given.
+    pub(super) active: Option<bool>,
+    /// From when on it leads anywhere.
+    #[serde(default, deserialize_with = "timestamp::read")]
+    pub(super) starts_at: Option<DateTime<Utc>>,
+    /// Until when.
+    #[serde(default, deserialize_with = "timestamp::read")]
+    pub(super) expires_at: Option<DateTime<Utc>>,
+    /// After how many visits it ends.
+    #[oai(validator(minimum(value = "1")))]
+    pub(super) max_visits: Option<i64>,
+    /// Its folder.
+    pub(super) folder_id: Option<Text<text::FolderId>>,
+    /// Its tags.
+    #[oai(validator(max_items = 50, unique_items))]
+    pub(super) tag_ids: Option<Vec<Text<text::TagId>>>,
+}
+
+impl poem_openapi::types::Example for ShortLinkInput {
+    fn example() -> Self {
+        Self {
+            destination: "https://shop.example.com/summer".into(),
+            slug: Some("summer24".into()),
+            title: Some("Summer promo".into()),
+            utm: Some(UtmFields { source: Some("flyer".into()), ..UtmFields::default() }),
+            password: None,
+            active: Some(true),
+            starts_at: None,
+            expires_at: None,
+            max_visits: None,
+            folder_id: None,
+            tag_ids: None,
+        }
+    }
+}
+
+/// What changes in a link. What is not given stays, and null takes away what can be absent.
+#[derive(Debug, Default, Object, Deserialize)]
+#[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ShortLinkPatch {
+    /// Where it leads.
+    pub(super) destination: Option<Text<text::Destination>>,
+    /// Its code. The one that it had leads nowhere from then on.
+    pub(super) slug: Option<Text<text::Slug>>,
+    /// What it is called.
+    pub(super) title: Option<Text<text::Name>>,
+    /// What it adds to its destination.
+    pub(super) utm: MaybeUndefined<UtmFields>,
+    /// What visitors must know.
+    pub(super) password: MaybeUndefined<Text<text::Password>>,
+    /// Switched on.
+    pub(super) active: Option<bool>,
+    /// From when on it leads anywhere.
+    #[serde(deserialize_with = "moment")]
+    pub(super) starts_at: MaybeUndefined<DateTime<Utc>>,
+    /// Until when.
+    #[serde(deserialize_with = "moment")]
+    pub(super) expires_at: MaybeUndefined<DateTime<Utc>>,
+    /// After how many visits it ends.
+    #[oai(validator(minimum(value = "1")))]
+    pub(super) max_visits: MaybeUndefined<i64>,
+    /// Its folder.
+    pub(super) folder_id: MaybeUndefined<Text<text::FolderId>>,
+    /// Its tags, all of them.
+    #[oai(validator(max_items = 50, unique_items))]
+    pub(super) tag_ids: Option<Vec<Text<text::TagId>>>,
+    /// Whether it is put away: lists show it only when they are asked to, and it leads nowhere.
+    pub(super) archived: Option<bool>,
+}
+
+fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<MaybeUndefined<DateTime<Utc>>, D::Error> {
+    Ok(timestamp::read(from)?.map_or(MaybeUndefined::Null, MaybeUndefined::Value))
+}
+
+impl poem_openapi::types::Example for ShortLinkPatch {
+    fn example() -> Self {
+        Self {
+            destination: Some("https://shop.example.com/autumn".into()),
+            expires_at: MaybeUndefined::Null,
+            ..Self::default()
+        }
+    }
+}
+
+/// A short link.
+#[derive(Debug, Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+pub(super) struct ShortLink {
+    /// Its id.
+    id: Text<text::LinkId>,
+    /// The address to hand out.
+    short_url: Text<text::Url>,
+    /// Its code.
+    slug: Text<text::Slug>,
+    /// Where it leads.
+    destination: Text<text::Url>,
+    /// What it is called.
+    title: String,
+    /// What it adds to its destination.
+    utm: Option<UtmFields>,
+    /// Whether visitors must know a password.
+    has_password: bool,
+    /// Your switch.
+    active: bool,
+    /// From when on it leads anywhere.
+    starts_at: Option<Timestamp>,
+    /// Until when.
+    expires_at: Option<Timestamp>,
+    /// After how many visits it ends.
+    max_visits: Option<i64>,
+    /// Its folder.
+    folder_id: Option<Text<text::FolderId>>,
+    /// Its tags.
+    tag_ids: Vec<Text<text::TagId>>,
+    /// Whether it is put away.
+    archived: bool,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When it was last changed.
+    updated_at: Timestamp,
+}
+
+impl ShortLink {
+    pub(super) fn new(app: &App, link: Link) -> Self {
+        Self {
+            id: link.id.to_string().into(),
+            short_url: format!("{}/{}", app.settings.short_url, link.slug).into(),
+            slug: link.slug.into(),
+            destination: link.destination.into(),
+            title: link.title,
+            utm: link.utm.map(|utm| utm.0.into()),
+            has_password: link.password_hash.is_some(),
+            active: link.active,
+            starts_at: link.starts_at.map(Into::into),
+            expires_at: link.expires_at.map(Into::into),
+            max_visits: link.max_visits,
+            folder_id: link.folder_id.map(|id| Kind::Folder.spell(id).into()),
+            tag_ids: link.tag_ids.into_iter().map(|id| Kind::Tag.spell(domain::id::LabelId(id)).into()).collect(),
+            archived: link.archived_at.is_some(),
+            created_at: link.created_at.into(),
+            updated_at: link.updated_at.into(),
+        }
+    }
+}
+
+/// A page of links, newest first.
+#[derive(Debug, Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+pub(super) struct ShortLinkPage {
+    /// The links.
+    pub(super) items: Vec<ShortLink>,
+    /// The `cursor` of the next page; absent on the last.
+    pub(super) next_cursor: Option<Text<text::LinkId>>,
+}
+
+/// Which links a list has.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+pub(super) enum LinkFilter {
+    /// All that are not put away.
+    All,
+    /// Those that lead somewhere now.
+    Active,
+    /// The others.
+    Inactive,
+    /// Those that end within seven days.
+    Expiring,
+    /// Those that are put away.
+    Archived,
+}
+
+impl From<LinkFilter> for domain::link::Filter {
+    fn from(filter: LinkFilter) -> Self {
+        match filter {
+            LinkFilter::All => Self::All,
+            LinkFilter::Active => Self::Active,
+            LinkFilter::Inactive => Self::Inactive,
+            LinkFilter::Expiring => Self::Expiring,
+            LinkFilter::Archived => Self::Archived,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Redirects: `GET /r/{code}`, and `/{code}` on the short domain. The hottest path: it is answered before everything that
+//! surrounds the API's requests, from routes that the process keeps, and asks Postgres only for what it does not know.
+
+mod page;
+mod routes;
+
+use domain::route::{Route, Step, Stop};
+use poem::{
+    Request, Response,
+    http::{HeaderValue, Method, StatusCode, header},
+};
+
+pub use self::routes::Routes;
+use crate::app::App;
+
+/// Where codes are found on any host.
+const PATH: &str = "/r/";
+
+/// The code that a request asks for, if it asks for one.
+fn code_of<'r>(app: &App, request: &'r Request) -> Option<&'r str> {
+    let path = request.uri().path();
+    if let Some(code) = path.strip_prefix(PATH) {
+        return Some(code);
+    }
+    let short = app.settings.short_host.as_deref()?;
+    // HTTP/2 has it in the address.
+    let host = request.header(header::HOST).or_else(|| Some(request.uri().authority()?.as_str()))?;
+    let code = path.strip_prefix('/')?;
+    (host.eq_ignore_ascii_case(short) && !code.is_empty()).then_some(code)
+}
+
+/// The answer to a request for a code; `None` where it is for something else.
+pub async fn answer(app: &App, request: &Request) -> Option<Response> {
+    let code = code_of(app, request)?;
+    // A QR code's scanner may add a slash.
+    let code = code.strip_suffix('/').unwrap_or(code);
+    Some(match *request.method() {
+        Method::GET | Method::HEAD => visit(app, request, code).await,
+        _ => Response::builder().status(StatusCode::METHOD_NOT_ALLOWED).header(header::ALLOW, "GET, HEAD").finish(),
+    })
+}
+
+async fn visit(app: &App, request: &Request, code: &str) -> Response {
+    let route = match app.routes.find("", code).await {
+        Ok(Some(route)) => route,
+        Ok(None) => return page::unknown(),
+        Err(error) => {
+            tracing::warn!(%error, "a code could not be looked up");
+            return page::unavailable();
+        }
+    };
+    match route.step(None, app.clock.now()) {
+        Step::Go => go(app, request, &route).await,
+        Step::Stop(stop) => page::stopped(stop),
+        Step::Password => page::password(),
+    }
+}
+
+async fn go(app: &App, request: &Request, route: &Route) -> Response {
+    let counted = *request.method() == Method::GET && !is_prefetch(request);
+    if let Some(most) = route.max_visits
+        && counted
+    {
+        match count(app, route, most).await {
+            Ok(true) => {}
+            Ok(false) => return page::stopped(Stop::Full),
+            Err(error) => {
+                tracing::warn!(%error, "a visit could not be counted against its limit");
+                return page::unavailable();
+            }
+        }
+    }
+    let Ok(location) = HeaderValue::from_str(&route.destination) else { return page::unavailable() };
+    let mut response = Response::default();
+    response.set_status(StatusCode::FOUND);
+    response.headers_mut().insert(header::LOCATION, location);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    response
+}
+
+async fn count(app: &App, route: &Route, most: i64) -> Result<bool, sqlx::Error> {
+    let mut conn = app.store.pool().acquire().await?;
+    domain::route::count(&mut conn, route.org_id, route.target, most).await
+}
+
+/// Whether a browser looks ahead, for somebody who may never come.
+fn is_prefetch(request: &Request) -> bool {
+    let says = |name: &str| request.header(name).is_some_and(|value| value.to_ascii_lowercase().contains("prefetch"));
+    says("sec-purpose") || says("purpose") || says("x-moz")
+}

@@ -1,0 +1,155 @@
+//! Codes: what stands behind a short domain's slash, and whose it is. Links and dynamic QR codes share one space of codes
+//! per domain, and upper and lower case are told apart, because codes that come from other shorteners are.
+
+use std::{fmt, str::FromStr};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    chance::Chance,
+    id::{LinkId, OrgId},
+};
+
+/// The longest code, in characters.
+pub const CODE_MAX: usize = 64;
+/// How long a code is that nobody chose: 31⁷ is 27 milliards.
+const LENGTH: usize = 7;
+/// Without those that are read for one another (0 and o, 1, i and l).
+const ALPHABET: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
+/// What a code on the installation's own domain may not be, in lower case: addresses that have or may get a meaning.
+pub const RESERVED: [&str; 20] = [
+    "admin",
+    "api",
+    "app",
+    "assets",
+    "docs",
+    "favicon.ico",
+    "health",
+    "healthz",
+    "login",
+    "metrics",
+    "oauth",
+    "openapi.json",
+    "openapi.yaml",
+    "p",
+    "r",
+    "readyz",
+    "robots.txt",
+    "sitemap.xml",
+    "static",
+    "well-known",
+];
+
+/// A code: 1 to 64 of `A` to `Z`, `a` to `z`, digits, `-`, `_` and `.`, beginning with a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::Type, serde::Serialize)]
+#[sqlx(transparent)]
+#[serde(transparent)]
+pub struct Code(String);
+
+/// A text that is no code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCode {
+    /// It has the wrong form.
+    #[error("must be 1 to 64 letters, digits, hyphens, underscores or dots, and begin with a letter or digit")]
+    Form,
+    /// It means something else.
+    #[error("is reserved")]
+    Reserved,
+}
+
+impl Code {
+    /// A code that nobody chose.
+    pub fn random(chance: &Chance) -> Self {
+        let letter =
+            |_| char::from(ALPHABET[((chance.unit() * ALPHABET.len() as f64) as usize).min(ALPHABET.len() - 1)]);
+        Self((0..LENGTH).map(letter).collect())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Code {
+    type Err = InvalidCode;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCode> {
+        let within = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        if !begins || text.len() > CODE_MAX || !text.bytes().all(within) {
+            return Err(InvalidCode::Form);
+        }
+        if RESERVED.contains(&text.to_ascii_lowercase().as_str()) {
+            return Err(InvalidCode::Reserved);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a code leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A short link.
+    Link(LinkId),
+}
+
+impl Target {
+    /// Its kind and its id, as rows have them.
+    pub fn row(self) -> (i16, Uuid) {
+        match self {
+            Self::Link(id) => (1, id.0),
+        }
+    }
+}
+
+/// Takes a code for a target; `false` when it is taken. Waits for a transaction that is about to take the same one.
+pub async fn take(
+    conn: &mut PgConnection,
+    domain: &str,
+    code: &Code,
+    org_id: OrgId,
+    target: Target,
+) -> Result<bool, sqlx::Error> {
+    let (kind, id) = target.row();
+    let done = sqlx::query!(
+        "insert into codes (domain, code, org_id, kind, target_id) values ($1, $2, $3, $4, $5)
+         on conflict (domain, code) do nothing",
+        domain,
+        code.as_str(),
+        org_id.0,
+        kind,
+        id,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Gives the code of a target back.
+pub async fn release(conn: &mut PgConnection, org_id: OrgId, target: Target) -> Result<(), sqlx::Error> {
+    let (_, id) = target.row();
+    sqlx::query!("delete from codes where org_id = $1 and target_id = $2", org_id.0, id).execute(conn).await?;
+    Ok(())
+}
+
+/// Whether a short domain is the organisation's: its own, or the installation's (the empty text).
+pub async fn may_use_domain(conn: &mut PgConnection, org_id: OrgId, host: &str) -> Result<bool, sqlx::Error> {
+    if host.is_empty() {
+        return Ok(true);
+    }
+    sqlx::query_scalar!(
+        r#"select exists(select from domains where host = $1 and org_id = $2) as "there!""#,
+        host,
+        org_id.0,
+    )
+    .fetch_one(conn)
+    .await
+}

@@ -1,0 +1,233 @@
+//! Short links: a code of a domain that leads somewhere, while it is active.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
+
+use crate::{
+    id::{LabelId, LinkId, OrgId, UserId},
+    utm::Utm,
+};
+
+/// The longest destination, in characters.
+pub const DESTINATION_MAX: usize = 8000;
+/// The longest title, in characters.
+pub const TITLE_MAX: usize = 200;
+/// The most tags of one link.
+pub const TAGS_MAX: usize = 50;
+
+/// A link.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Its id.
+    pub id: LinkId,
+    /// Whose it is.
+    pub org_id: OrgId,
+    /// The domain of its code; empty for the installation's own.
+    pub domain: String,
+    /// Its code.
+    pub slug: String,
+    /// Where it leads.
+    pub destination: String,
+    /// What it is called.
+    pub title: String,
+    /// What it adds to its destination.
+    pub utm: Option<Json<Utm>>,
+    /// The hash of its password (argon2id, PHC string).
+    pub password_hash: Option<String>,
+    /// Counts its passwords.
+    pub password_version: i32,
+    /// The owner's switch.
+    pub active: bool,
+    /// From when on it leads anywhere.
+    pub starts_at: Option<DateTime<Utc>>,
+    /// Until when.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// After how many visits it ends.
+    pub max_visits: Option<i64>,
+    /// Its folder.
+    pub folder_id: Option<LabelId>,
+    /// Its tags.
+    pub tag_ids: Vec<Uuid>,
+    /// Who made it.
+    pub created_by: Option<UserId>,
+    /// When.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When it was put away.
+    pub archived_at: Option<DateTime<Utc>>,
+}
+
+/// Which links a list has, beside those that are not archived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Filter {
+    /// All.
+    #[default]
+    All,
+    /// Those that lead somewhere now.
+    Active,
+    /// The others.
+    Inactive,
+    /// Those with an end that is at most [`SOON_DAYS`] away.
+    Expiring,
+    /// Those that were put away, which no other filter shows.
+    Archived,
+}
+
+/// How near the end of an expiring link is.
+pub const SOON_DAYS: i32 = 7;
+
+impl Filter {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+            Self::Expiring => "expiring",
+            Self::Archived => "archived",
+        }
+    }
+}
+
+/// What a list is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Which.
+    pub filter: Filter,
+    /// A part of title, slug or destination, in upper or lower case.
+    pub search: Option<String>,
+    /// In this folder.
+    pub folder_id: Option<LabelId>,
+    /// With each of these tags.
+    pub tag_ids: Vec<LabelId>,
+}
+
+macro_rules! select {
+    ($tail:literal, $($arg:expr),* $(,)?) => {
+        sqlx::query_as!(
+            Link,
+            r#"select id as "id: LinkId", org_id as "org_id: OrgId", domain, slug, destination, title,
+                      utm as "utm: Json<Utm>", password_hash, password_version, active, starts_at, expires_at, max_visits,
+                      folder_id as "folder_id: LabelId", tag_ids, created_by as "created_by: UserId", created_at,
+                      updated_at, archived_at
+               from links "# + $tail,
+            $($arg),*
+        )
+    };
+}
+
+/// One link of an organisation.
+pub async fn find(conn: &mut PgConnection, org_id: OrgId, id: LinkId) -> Result<Option<Link>, sqlx::Error> {
+    select!("where org_id = $1 and id = $2", org_id.0, id.0).fetch_optional(conn).await
+}
+
+/// The same, held against other changes until the transaction ends.
+pub async fn lock(conn: &mut PgConnection, org_id: OrgId, id: LinkId) -> Result<Option<Link>, sqlx::Error> {
+    select!("where org_id = $1 and id = $2 for no key update", org_id.0, id.0).fetch_optional(conn).await
+}
+
+/// An organisation's links, newest first, from before `before`.
+pub async fn list(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    wanted: &Wanted,
+    before: Option<LinkId>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> Result<Vec<Link>, sqlx::Error> {
+    let search = wanted.search.as_ref().map(|text| format!("%{}%", escaped(text)));
+    select!(
+        "where org_id = $1 and id < $2 and (archived_at is not null) = ($3 = 'archived')
+           and ($4::text is null or title ilike $4 or slug ilike $4 or destination ilike $4)
+           and ($5::uuid is null or folder_id = $5) and tag_ids @> $6
+           and case $3
+                 when 'active' then active and (starts_at is null or starts_at <= $7)
+                   and (expires_at is null or expires_at > $7)
+                 when 'inactive' then not active or starts_at > $7 or expires_at <= $7
+                 when 'expiring' then active and expires_at > $7 and expires_at <= $7 + make_interval(days => $8)
+                 else true end
+         order by id desc limit $9",
+        org_id.0,
+        before.map_or(Uuid::max(), |id| id.0),
+        wanted.filter.name(),
+        search,
+        wanted.folder_id.map(|id| id.0),
+        &wanted.tag_ids.iter().map(|id| id.0).collect::<Vec<_>>(),
+        now,
+        SOON_DAYS,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A text as a pattern that fits only itself.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
+/// Stores a new link.
+pub async fn insert(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into links (id, org_id, domain, slug, destination, title, utm, password_hash, password_version, active,
+                            starts_at, expires_at, max_visits, folder_id, tag_ids, created_by, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)",
+        link.id.0,
+        link.org_id.0,
+        link.domain,
+        link.slug,
+        link.destination,
+        link.title,
+        link.utm.as_ref() as Option<&Json<Utm>>,
+        link.password_hash,
+        link.password_version,
+        link.active,
+        link.starts_at,
+        link.expires_at,
+        link.max_visits,
+        link.folder_id.map(|id| id.0),
+        &link.tag_ids,
+        link.created_by.map(|id| id.0),
+        link.created_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Stores everything that can change in a link, as it now stands in `link`, which came from [`lock`].
+pub async fn update(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update links set domain = $3, slug = $4, destination = $5, title = $6, utm = $7, password_hash = $8,
+                password_version = $9, active = $10, starts_at = $11, expires_at = $12, max_visits = $13,
+                folder_id = $14, tag_ids = $15, updated_at = $16, archived_at = $17
+         where org_id = $1 and id = $2",
+        link.org_id.0,
+        link.id.0,
+        link.domain,
+        link.slug,
+        link.destination,
+        link.title,
+        link.utm.as_ref() as Option<&Json<Utm>>,
+        link.password_hash,
+        link.password_version,
+        link.active,
+        link.starts_at,
+        link.expires_at,
+        link.max_visits,
+        link.folder_id.map(|id| id.0),
+        &link.tag_ids,
+        link.updated_at,
+        link.archived_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Removes a link; `false` when there is none.
+pub async fn delete(conn: &mut PgConnection, org_id: OrgId, id: LinkId) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!("delete from links where org_id = $1 and id = $2", org_id.0, id.0).execute(conn).await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -1,0 +1,122 @@
+//! Routes: what a visitor's request for a code needs to know, loaded once and kept by the processes that answer.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, types::Json};
+
+use crate::{
+    code::Target,
+    id::{LinkId, OrgId},
+    utm::Utm,
+};
+
+/// The channel on which changed codes are told: the domain, a blank and the code.
+pub const CHANNEL: &str = "inkfleet_routes";
+
+/// Where a code leads, and what must be so before it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Whose it is.
+    pub org_id: OrgId,
+    /// What the code belongs to.
+    pub target: Target,
+    /// Where it leads, UTM fields included.
+    pub destination: String,
+    /// The owner's switch; off for what was put away.
+    pub active: bool,
+    /// From when on it leads anywhere.
+    pub starts_at: Option<DateTime<Utc>>,
+    /// Until when.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// After how many visits it ends.
+    pub max_visits: Option<i64>,
+    /// The hash of its password, and which of its passwords that is.
+    pub password: Option<(String, i32)>,
+}
+
+/// Why a code leads nowhere for now or any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Its owner switched it off.
+    Paused,
+    /// It has not begun.
+    Early,
+    /// Its time is over.
+    Expired,
+    /// It had all its visits.
+    Full,
+}
+
+/// What becomes of a visitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Goes to the destination.
+    Go,
+    /// Is told why not.
+    Stop(Stop),
+    /// Is asked for the password.
+    Password,
+}
+
+impl Route {
+    /// What becomes of a visitor who has shown the password of version `shown`. The limit of visits is the caller's to
+    /// ask for, with [`count`].
+    pub fn step(&self, shown: Option<i32>, now: DateTime<Utc>) -> Step {
+        if self.expires_at.is_some_and(|at| at <= now) {
+            Step::Stop(Stop::Expired)
+        } else if !self.active {
+            Step::Stop(Stop::Paused)
+        } else if self.starts_at.is_some_and(|at| at > now) {
+            Step::Stop(Stop::Early)
+        } else if self.password.as_ref().is_some_and(|(_, version)| shown != Some(*version)) {
+            Step::Password
+        } else {
+            Step::Go
+        }
+    }
+}
+
+/// Loads the route of a code.
+pub async fn find(conn: &mut PgConnection, domain: &str, code: &str) -> Result<Option<Route>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select l.id as "id: LinkId", l.org_id as "org_id: OrgId", l.destination, l.utm as "utm: Json<Utm>",
+                  l.active and l.archived_at is null as "active!", l.starts_at, l.expires_at, l.max_visits,
+                  l.password_hash, l.password_version
+           from codes c join links l on l.id = c.target_id
+           where c.domain = $1 and c.code = $2 and c.kind = 1"#,
+        domain,
+        code,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Route {
+        org_id: row.org_id,
+        target: Target::Link(row.id),
+        destination: row.utm.map_or_else(|| row.destination.clone(), |Json(utm)| utm.apply(&row.destination)),
+        active: row.active,
+        starts_at: row.starts_at,
+        expires_at: row.expires_at,
+        max_visits: row.max_visits,
+        password: row.password_hash.map(|hash| (hash, row.password_version)),
+    }))
+}
+
+/// Tells every process that a code leads elsewhere now. Part of the transaction that changed it.
+pub async fn tell_changed(conn: &mut PgConnection, domain: &str, code: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!("select pg_notify($1, $2)", CHANNEL, format!("{domain} {code}")).fetch_one(conn).await?;
+    Ok(())
+}
+
+/// Counts a visit against a limit; `false` when all were had. A deleted target has none.
+pub async fn count(conn: &mut PgConnection, org_id: OrgId, target: Target, most: i64) -> Result<bool, sqlx::Error> {
+    let (_, id) = target.row();
+    let done = sqlx::query!(
+        "insert into code_uses as u (target_id, org_id, uses) values ($1, $2, 1)
+         on conflict (target_id) do update set uses = u.uses + 1 where u.uses < $3",
+        id,
+        org_id.0,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

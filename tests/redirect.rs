@@ -1,0 +1,150 @@
+//! Redirects: where a visitor of a code is led, and what they see where it leads nowhere.
+
+use std::time::Duration;
+
+use api::redirect::Routes;
+use serde_json::{Value, json};
+use sqlx::postgres::PgPoolOptions;
+
+use crate::support::{Reply, TestApp, TestOrg};
+
+const SHOP: &str = "https://shop.example/summer";
+
+async fn link(app: &TestApp, org: &TestOrg, mut body: Value) -> String {
+    body["destination"] = SHOP.into();
+    body["slug"] = "summer".into();
+    let made = app.owner(org, "POST", "/api/links", Some(body)).await.expect(201);
+    format!("/api/links/{}", made["id"].as_str().unwrap())
+}
+
+async fn change(app: &TestApp, org: &TestOrg, path: &str, body: Value) {
+    app.owner(org, "PATCH", path, Some(body)).await.expect(200);
+}
+
+async fn visit(app: &TestApp) -> Reply {
+    app.send("GET", "/r/summer", &[], None).await
+}
+
+#[track_caller]
+fn leads_to(reply: &Reply, destination: &str) {
+    assert_eq!((reply.status, reply.header("location")), (302, Some(destination)), "{}", reply.text);
+    assert_eq!(reply.header("cache-control"), Some("private, no-store"));
+}
+
+#[track_caller]
+fn shows(reply: &Reply, status: u16, title: &str) {
+    assert_eq!(reply.status, status, "{}", reply.text);
+    assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(reply.text.contains(&format!("<h1>{title}</h1>")), "{}", reply.text);
+}
+
+#[tokio::test]
+async fn a_code_leads_to_its_destination_on_either_host() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    link(&app, &org, json!({"utm": {"source": "flyer"}})).await;
+    let destination = format!("{SHOP}?utm_source=flyer");
+    for (method, path, host) in [
+        ("GET", "/r/summer", "stories"),
+        ("GET", "/r/summer/", "stories"),
+        ("GET", "/r/summer?x=1", "stories"),
+        ("HEAD", "/r/summer", "stories"),
+        ("GET", "/summer", "ink.test"),
+        ("GET", "/summer", "INK.test"),
+    ] {
+        leads_to(&app.send(method, path, &[("host", host)], None).await, &destination);
+    }
+    let reply = app.send("POST", "/r/summer", &[], None).await;
+    assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD")));
+    for (path, host) in
+        [("/r/Summer", "stories"), ("/r/", "stories"), ("/r/a/b", "stories"), ("/r/%00", "stories"), ("/x", "ink.test")]
+    {
+        shows(&app.send("GET", path, &[("host", host)], None).await, 404, "This link does not exist");
+    }
+    assert_eq!(app.send("GET", "/summer", &[], None).await.json["code"], "not_found", "only on the short domain");
+}
+
+#[tokio::test]
+async fn a_link_leads_somewhere_within_its_time_and_while_it_is_switched_on() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let path = link(&app, &org, json!({"startsAt": "2026-03-02T13:00:00Z", "expiresAt": "2026-03-02T14:00:00Z"})).await;
+    shows(&visit(&app).await, 404, "This link is not open yet");
+    app.clock.advance(chrono::Duration::hours(1));
+    leads_to(&visit(&app).await, SHOP);
+    change(&app, &org, &path, json!({"active": false})).await;
+    shows(&visit(&app).await, 410, "This link is paused");
+    change(&app, &org, &path, json!({"active": true})).await;
+    leads_to(&visit(&app).await, SHOP);
+    app.clock.advance(chrono::Duration::hours(1));
+    shows(&visit(&app).await, 410, "This link has expired");
+    change(&app, &org, &path, json!({"expiresAt": null})).await;
+    leads_to(&visit(&app).await, SHOP);
+    change(&app, &org, &path, json!({"archived": true})).await;
+    shows(&visit(&app).await, 410, "This link is paused");
+    change(&app, &org, &path, json!({"archived": false, "password": "sesame"})).await;
+    shows(&visit(&app).await, 401, "This link is protected");
+}
+
+#[tokio::test]
+async fn a_link_ends_after_its_last_visit_and_looking_ahead_is_none() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let path = link(&app, &org, json!({"maxVisits": 3})).await;
+    for _ in 0..3 {
+        leads_to(&app.send("HEAD", "/r/summer", &[], None).await, SHOP);
+        leads_to(&app.send("GET", "/r/summer", &[("sec-purpose", "prefetch;prerender")], None).await, SHOP);
+        leads_to(&visit(&app).await, SHOP);
+    }
+    shows(&visit(&app).await, 410, "This link has ended");
+    change(&app, &org, &path, json!({"maxVisits": 4})).await;
+    leads_to(&visit(&app).await, SHOP);
+    shows(&visit(&app).await, 410, "This link has ended");
+}
+
+#[tokio::test]
+async fn a_change_is_seen_at_once_and_an_old_slug_leads_nowhere() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    shows(&visit(&app).await, 404, "This link does not exist");
+    let path = link(&app, &org, json!({})).await;
+    leads_to(&visit(&app).await, SHOP);
+    change(&app, &org, &path, json!({"destination": "https://other.example/"})).await;
+    leads_to(&visit(&app).await, "https://other.example/");
+    change(&app, &org, &path, json!({"slug": "autumn"})).await;
+    shows(&visit(&app).await, 404, "This link does not exist");
+    leads_to(&app.send("GET", "/r/autumn", &[], None).await, "https://other.example/");
+    assert_eq!(app.owner(&org, "DELETE", &path, None).await.status, 204);
+    shows(&app.send("GET", "/r/autumn", &[], None).await, 404, "This link does not exist");
+}
+
+#[tokio::test]
+async fn a_change_reaches_other_processes_within_a_second_also_after_their_connection_broke() {
+    let app = TestApp::build().in_real_time().start().await;
+    let org = app.org("acme").await;
+    let path = link(&app, &org, json!({})).await;
+    // What another process keeps.
+    let routes = Routes::new(app.store.pool().clone());
+    let direct = app.direct().application_name("listener");
+    routes.listen(PgPoolOptions::new().max_connections(1).connect_lazy_with(direct));
+    let listens = "select count(*) from pg_stat_activity where application_name = 'listener' and query like 'LISTEN%'
+                   and datname = current_database()";
+    let listening = async || -> i64 { sqlx::query_scalar(listens).fetch_one(app.store.pool()).await.unwrap() };
+    let destination = async || routes.find("", "summer").await.unwrap().map(|route| route.destination.clone());
+    for round in 0..3 {
+        while listening().await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        destination().await;
+        let to = format!("https://shop.example/{round}");
+        change(&app, &org, &path, json!({"destination": to})).await;
+        let begun = std::time::Instant::now();
+        while destination().await.as_deref() != Some(&to) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the change is never seen");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let cut = "select pg_terminate_backend(pid) from pg_stat_activity
+                   where application_name = 'listener' and datname = current_database()";
+        sqlx::query(cut).fetch_all(app.store.pool()).await.unwrap();
+    }
+}
