@@ -78,6 +78,7 @@ impl Parts {
             public_url,
             short_url,
             short_host,
+            address_header: self.settings.http.address_header.clone(),
             allow_http_targets: self.settings.webhooks.allow_http_targets,
             rate_per_second: self.settings.limits.rate_limit_per_second,
             rate_burst: self.settings.limits.rate_limit_burst,

@@ -54,8 +54,8 @@ async fn a_code_leads_to_its_destination_on_either_host() {
     ] {
         leads_to(&app.send(method, path, &[("host", host)], None).await, &destination);
     }
-    let reply = app.send("POST", "/r/summer", &[], None).await;
-    assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD")));
+    let reply = app.send("PUT", "/r/summer", &[], None).await;
+    assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD, POST")));
     for (path, host) in
         [("/r/Summer", "stories"), ("/r/", "stories"), ("/r/a/b", "stories"), ("/r/%00", "stories"), ("/x", "ink.test")]
     {
@@ -100,6 +100,52 @@ async fn a_link_ends_after_its_last_visit_and_looking_ahead_is_none() {
     change(&app, &org, &path, json!({"maxVisits": 4})).await;
     leads_to(&visit(&app).await, SHOP);
     shows(&visit(&app).await, 410, "This link has ended");
+}
+
+/// Sends the form of the page.
+async fn try_password(app: &TestApp, password: &str, address: &str) -> Reply {
+    let headers = [("content-type", "application/x-www-form-urlencoded"), ("x-visitor", address)];
+    app.send("POST", "/r/summer", &headers, Some(format!("password={password}"))).await
+}
+
+#[tokio::test]
+async fn a_protected_link_opens_with_its_password_until_that_is_another() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let path = link(&app, &org, json!({"password": "sesame & co"})).await;
+    shows(&visit(&app).await, 401, "This link is protected");
+    shows(&try_password(&app, "salami", "192.0.2.1").await, 401, "This link is protected");
+    let opened = try_password(&app, "sesame+%26+co", "192.0.2.1").await;
+    assert_eq!((opened.status, opened.header("location")), (303, Some("/r/summer")));
+    let cookie = opened.header("set-cookie").unwrap();
+    assert!(cookie.contains("; HttpOnly; SameSite=Lax") && !cookie.contains("Secure"), "{cookie}");
+    let cookie = format!("a=b; {}", cookie.split(';').next().unwrap());
+    let with_cookie = async || app.send("GET", "/r/summer", &[("cookie", &cookie)], None).await;
+    leads_to(&with_cookie().await, SHOP);
+    let forged = app.send("GET", "/r/summer", &[("cookie", &cookie.replace("0", "1"))], None).await;
+    shows(&forged, 401, "This link is protected");
+    // It is this link's, and this password's.
+    let other = json!({"destination": SHOP, "slug": "other", "password": "sesame & co"});
+    app.owner(&org, "POST", "/api/links", Some(other)).await.expect(201);
+    shows(&app.send("GET", "/r/other", &[("cookie", &cookie)], None).await, 401, "This link is protected");
+    change(&app, &org, &path, json!({"password": "new"})).await;
+    shows(&with_cookie().await, 401, "This link is protected");
+    change(&app, &org, &path, json!({"password": null})).await;
+    leads_to(&visit(&app).await, SHOP);
+}
+
+#[tokio::test]
+async fn passwords_cannot_be_guessed_fast_and_who_guesses_does_not_lock_others_out() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    link(&app, &org, json!({"password": "sesame"})).await;
+    for n in 0..10 {
+        assert_eq!(try_password(&app, &format!("guess-{n}"), "192.0.2.1").await.status, 401);
+    }
+    shows(&try_password(&app, "sesame", "203.0.113.9, 192.0.2.1").await, 429, "This link is protected");
+    assert_eq!(try_password(&app, "sesame", "192.0.2.2").await.status, 303);
+    let long = "x".repeat(5000);
+    assert_eq!(try_password(&app, &long, "192.0.2.3").await.status, 413);
 }
 
 #[tokio::test]

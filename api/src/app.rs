@@ -6,7 +6,11 @@ use domain::{address::Guard, chance::Chance, clock::Clock, event::NewEvent, seal
 use jobs::{batch::Batcher, event::Published, store::Store};
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::{auth::Sessions, rate::Limiter, redirect::Routes};
+use crate::{
+    auth::Sessions,
+    rate::Limiter,
+    redirect::{Routes, Tries},
+};
 
 /// The API's tools. Cheap to clone.
 #[derive(Clone)]
@@ -29,6 +33,8 @@ pub struct App {
     pub intake: Batcher<(Vec<NewEvent>, Option<String>), Vec<Published>>,
     /// Where codes lead.
     pub routes: Routes,
+    /// Who tries passwords of codes.
+    pub tries: Arc<Tries>,
     /// Renders the metrics.
     pub metrics: Option<PrometheusHandle>,
     /// What the operator set.
@@ -44,6 +50,8 @@ pub struct Settings {
     pub short_url: String,
     /// The host of the short domain, where it is another than the API's: codes stand there right behind the slash.
     pub short_host: Option<String>,
+    /// The header in which a proxy tells the visitor's address, where one is in front.
+    pub address_header: Option<String>,
     /// Whether endpoints may be plain http (development).
     pub allow_http_targets: bool,
     /// Requests per second and key.
@@ -69,6 +77,7 @@ impl App {
             intake: crate::intake::batcher(store.clone(), clock.clone(), chance.clone()),
             limiter: Arc::new(Limiter::new(settings.rate_per_second, settings.rate_burst)),
             routes: Routes::new(store.pool().clone()),
+            tries: Arc::default(),
             store,
             clock,
             chance,
@@ -90,6 +99,7 @@ impl App {
             public_url: String::new(),
             short_url: String::new(),
             short_host: None,
+            address_header: None,
             allow_http_targets: false,
             rate_per_second: 1,
             rate_burst: 1,

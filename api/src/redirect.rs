@@ -1,6 +1,7 @@
 //! Redirects: `GET /r/{code}`, and `/{code}` on the short domain. The hottest path: it is answered before everything that
 //! surrounds the API's requests, from routes that the process keeps, and asks Postgres only for what it does not know.
 
+mod access;
 mod page;
 mod routes;
 
@@ -10,7 +11,7 @@ use poem::{
     http::{HeaderValue, Method, StatusCode, header},
 };
 
-pub use self::routes::Routes;
+pub use self::{access::Tries, routes::Routes};
 use crate::app::App;
 
 /// Where codes are found on any host.
@@ -30,30 +31,30 @@ fn code_of<'r>(app: &App, request: &'r Request) -> Option<&'r str> {
 }
 
 /// The answer to a request for a code; `None` where it is for something else.
-pub async fn answer(app: &App, request: &Request) -> Option<Response> {
+pub async fn answer(app: &App, request: &mut Request) -> Option<Response> {
     let code = code_of(app, request)?;
     // A QR code's scanner may add a slash.
-    let code = code.strip_suffix('/').unwrap_or(code);
-    Some(match *request.method() {
-        Method::GET | Method::HEAD => visit(app, request, code).await,
-        _ => Response::builder().status(StatusCode::METHOD_NOT_ALLOWED).header(header::ALLOW, "GET, HEAD").finish(),
-    })
-}
-
-async fn visit(app: &App, request: &Request, code: &str) -> Response {
-    let route = match app.routes.find("", code).await {
+    let code = code.strip_suffix('/').unwrap_or(code).to_owned();
+    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    if !reads && *request.method() != Method::POST {
+        let refused = Response::builder().status(StatusCode::METHOD_NOT_ALLOWED);
+        return Some(refused.header(header::ALLOW, "GET, HEAD, POST").finish());
+    }
+    let route = match app.routes.find("", &code).await {
         Ok(Some(route)) => route,
-        Ok(None) => return page::unknown(),
+        Ok(None) => return Some(page::unknown()),
         Err(error) => {
             tracing::warn!(%error, "a code could not be looked up");
-            return page::unavailable();
+            return Some(page::unavailable());
         }
     };
-    match route.step(None, app.clock.now()) {
-        Step::Go => go(app, request, &route).await,
+    let shown = access::shown(app, request, &route);
+    Some(match route.step(shown, app.clock.now()) {
         Step::Stop(stop) => page::stopped(stop),
-        Step::Password => page::password(),
-    }
+        Step::Password if reads => page::password(StatusCode::UNAUTHORIZED, None),
+        Step::Go if reads => go(app, request, &route).await,
+        Step::Password | Step::Go => access::try_password(app, request, &route).await,
+    })
 }
 
 async fn go(app: &App, request: &Request, route: &Route) -> Response {

@@ -120,12 +120,13 @@ macro_rules! service {
 /// Every route, ready to be served.
 pub fn routes(app: App) -> impl Endpoint<Output = Response> + 'static {
     crate::pulse::start(&app);
-    let limiter = std::sync::Arc::downgrade(&app.limiter);
+    let (limiter, tries) = (std::sync::Arc::downgrade(&app.limiter), std::sync::Arc::downgrade(&app.tries));
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(60));
-        while let Some(limiter) = limiter.upgrade() {
+        while let (Some(limiter), Some(tries)) = (limiter.upgrade(), tries.upgrade()) {
             limiter.shrink();
-            drop(limiter);
+            tries.shrink();
+            drop((limiter, tries));
             tick.tick().await;
         }
     });
@@ -158,9 +159,9 @@ struct Edge<E> {
 impl<E: Endpoint> Endpoint for Edge<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
         if self.redirects
-            && let Some(response) = redirect::answer(&self.app, &request).await
+            && let Some(response) = redirect::answer(&self.app, &mut request).await
         {
             return Ok(response);
         }

@@ -49,6 +49,10 @@ pub struct Http {
     /// https://ink.example/code then. Without it they are at /r/code of the address above.
     #[arg(long, env = "INKFLEET_SHORT_URL", value_parser = rule::http_url)]
     pub short_url: Option<HttpUrl>,
+    /// The header in which the proxy in front tells a visitor's address, such as x-forwarded-for (of several, the last
+    /// counts) or cf-connecting-ip. Set it only where every request comes through that proxy.
+    #[arg(long, env = "INKFLEET_ADDRESS_HEADER")]
+    pub address_header: Option<String>,
 }
 
 impl Http {

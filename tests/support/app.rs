@@ -150,6 +150,7 @@ impl TestApp {
                 public_url: url.clone(),
                 short_url: format!("{url}/r"),
                 short_host: Some("ink.test".into()),
+                address_header: Some("x-visitor".into()),
                 allow_http_targets: build.allow_http,
                 rate_per_second: build.rate.0,
                 rate_burst: build.rate.1,

@@ -21,9 +21,14 @@ pub fn stopped(stop: Stop) -> Response {
     }
 }
 
-/// A code behind a password.
-pub fn password() -> Response {
-    page(StatusCode::UNAUTHORIZED, "This link is protected", "It opens with a password.")
+/// A code behind a password: the form that asks for it, and what was wrong with the last try.
+pub fn password(status: StatusCode, wrong: Option<&str>) -> Response {
+    let text = format!(
+        "{}<form method=post><label>Password <input name=password type=password autofocus required></label> \
+         <button>Open</button></form>",
+        wrong.map(|wrong| format!("{wrong}</p><p>")).unwrap_or_default()
+    );
+    page(status, "This link is protected", &text)
 }
 
 /// Postgres does not answer.

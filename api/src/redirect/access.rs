@@ -1,0 +1,112 @@
+//! Passwords of codes: asked for on a page, tried so often and no more, and remembered by a cookie that counts for one code
+//! and one of its passwords.
+
+use std::net::IpAddr;
+
+use domain::{code::Target, password, route::Route};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use poem::{
+    Request, Response,
+    http::{HeaderValue, StatusCode, header},
+};
+use secrecy::ExposeSecret;
+use uuid::Uuid;
+
+use super::page;
+use crate::app::App;
+
+/// How often one address may try one code's password at once, and how often per minute after that.
+const TRIES: std::num::NonZeroU32 = std::num::NonZeroU32::new(10).unwrap();
+/// How long a right password is remembered, in seconds: a day.
+const REMEMBERED_S: u32 = 86_400;
+/// The most bytes of the page's form.
+const FORM_MAX: usize = 4096;
+
+/// Who has tried which password lately, in this process.
+pub struct Tries(DefaultKeyedRateLimiter<(Uuid, IpAddr)>);
+
+impl Default for Tries {
+    fn default() -> Self {
+        Self(RateLimiter::keyed(Quota::per_minute(TRIES)))
+    }
+}
+
+impl Tries {
+    /// Forgets those who may try as often as ever.
+    pub fn shrink(&self) {
+        self.0.retain_recent();
+    }
+}
+
+impl std::fmt::Debug for Tries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tries").finish_non_exhaustive()
+    }
+}
+
+/// Which of the code's passwords the visitor has shown, by the cookie.
+pub fn shown(app: &App, request: &Request, route: &Route) -> Option<i32> {
+    let name = cookie(route.target);
+    let cookies = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let (_, token) = pairs.find(|(of, _)| *of == name)?;
+    let version = app.sealing.open_text(&hex::decode(token).ok()?, &context(route.target)).ok()?;
+    version.expose_secret().parse().ok()
+}
+
+/// Answers the form of the page: the way back to the code with a cookie, or the page again.
+pub async fn try_password(app: &App, request: &mut Request, route: &Route) -> Response {
+    let Some((hash, version)) = &route.password else { return back(request) };
+    let Some(address) = address(app, request) else { return page::password(StatusCode::UNAUTHORIZED, None) };
+    if app.tries.0.check_key(&(route.target.row().1, address)).is_err() {
+        return page::password(StatusCode::TOO_MANY_REQUESTS, Some("Too many tries. Wait a minute."));
+    }
+    let Ok(form) = request.take_body().into_bytes_limit(FORM_MAX).await else {
+        return page::password(StatusCode::PAYLOAD_TOO_LARGE, Some("That is too long."));
+    };
+    let given = url::form_urlencoded::parse(&form).find(|(name, _)| name == "password");
+    let (given, hash) = (given.map(|(_, value)| value.into_owned()).unwrap_or_default(), hash.clone());
+    // Its work would hold up every other request of the thread.
+    let right = tokio::task::spawn_blocking(move || password::is_right(&given, &hash)).await.unwrap_or(false);
+    if !right {
+        return page::password(StatusCode::UNAUTHORIZED, Some("That is not the password."));
+    }
+    let token = app.sealing.seal(version.to_string().as_bytes(), &context(route.target), &app.chance);
+    let secure = if app.settings.short_url.starts_with("https://") { "; Secure" } else { "" };
+    let cookie = format!(
+        "{}={}; Path=/; Max-Age={REMEMBERED_S}; HttpOnly; SameSite=Lax{secure}",
+        cookie(route.target),
+        hex::encode(token)
+    );
+    let mut response = back(request);
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// The code again, now by GET.
+fn back(request: &Request) -> Response {
+    Response::builder()
+        .status(StatusCode::SEE_OTHER)
+        .header(header::LOCATION, request.uri().path())
+        .header(header::CACHE_CONTROL, "private, no-store")
+        .finish()
+}
+
+/// Whose request it is: the connection's other end, or whom the proxy in front of us names. Of several, the last was
+/// written by the nearest proxy.
+fn address(app: &App, request: &Request) -> Option<IpAddr> {
+    match &app.settings.address_header {
+        Some(name) => request.header(name)?.rsplit(',').next()?.trim().parse().ok(),
+        None => request.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip),
+    }
+}
+
+fn cookie(target: Target) -> String {
+    format!("ink_access_{}", target.row().1.simple())
+}
+
+fn context(target: Target) -> String {
+    format!("access:{}", target.row().1)
+}
