@@ -72,6 +72,11 @@ fn a_wrong_value_is_answered_with_a_sentence_that_names_variable_and_rule() {
              it is \"https://app.example/login\".",
         ),
         ("MAIL_FROM", "fleet", "MAIL_FROM must be an address such as Inkfleet <fleet@example.com>; it is \"fleet\"."),
+        (
+            "INKFLEET_ADDRESS_HEADER",
+            "x forwarded for",
+            "INKFLEET_ADDRESS_HEADER must be the name of a header, such as x-forwarded-for; it is \"x forwarded for\".",
+        ),
         ("INKFLEET_LOG_FORMAT", "xml", "INKFLEET_LOG_FORMAT must be text or json; it is \"xml\"."),
     ];
     for (name, value, sentence) in wrong {
@@ -107,6 +112,19 @@ fn what_is_missing_or_too_much_for_the_purpose_is_answered_with_a_sentence() {
         let sentence = read(purpose, &[(name, "")]).unwrap_err().to_string();
         assert!(sentence.starts_with(start), "{sentence}");
     }
+    let urls = |public: &str, short: &str| {
+        read(Purpose::Serve, &[("INKFLEET_PUBLIC_URL", public), ("INKFLEET_SHORT_URL", short)])
+            .map_err(|e| e.to_string())
+    };
+    let sentence = urls("https://fleet.example", "https://ink.example/r").unwrap_err();
+    assert!(sentence.starts_with("INKFLEET_SHORT_URL must be a host without a path"), "{sentence}");
+    // On one host, no address of the API could be reached any more.
+    for public in ["", "https://INK.example", "https://ink.example:443/"] {
+        let sentence = urls(public, "https://ink.example").unwrap_err();
+        assert!(sentence.starts_with("INKFLEET_PUBLIC_URL must be set with INKFLEET_SHORT_URL"), "{sentence}");
+    }
+    let http = urls("https://fleet.example", "https://Ink.example:8443/").unwrap().http;
+    assert_eq!(http.short("https://fleet.example").1.as_deref(), Some("ink.example:8443"));
     let mail = [("SMTP_URL", "smtp://mail.example:25"), ("RESEND_API_KEY", "re_1"), ("MAIL_FROM", "a@example.com")];
     let sentence = read(Purpose::Work, &mail).unwrap_err().to_string();
     assert_eq!(sentence, "Only one of SMTP_URL and RESEND_API_KEY may be set.");

@@ -1,12 +1,14 @@
 //! The program as its user runs it: the built binary, its words, its output, its exit.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
+use sqlx::Connection;
 
 use crate::support::{Receiver, database::Database, org::SESSION_KEY, receiver::Reply};
 
@@ -179,6 +181,52 @@ async fn an_operator_lists_shows_retries_and_cancels_jobs() {
     let gone = admin(&["show", &id]);
     assert!(!gone.status.success());
     assert_eq!(String::from_utf8_lossy(&gone.stderr), "inkfleet: there is no such job\n");
+    database.remove();
+}
+
+/// A way to a Postgres that breaks the first connection on which `word` is said; returns its port.
+fn breaking_at(postgres: String, word: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let broke = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(server) = TcpStream::connect(&postgres) else { return };
+            let (mut up, mut down) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let (mut from, mut to, broke) = (client, server, broke.clone());
+            std::thread::spawn(move || std::io::copy(&mut down, &mut up));
+            std::thread::spawn(move || {
+                let mut bytes = [0; 65536];
+                while let Ok(n @ 1..) = from.read(&mut bytes) {
+                    let said = bytes[..n].windows(word.len()).any(|part| part == word);
+                    if said && !broke.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                    to.write_all(&bytes[..n]).unwrap();
+                }
+                let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_whose_connection_breaks_goes_on_by_itself() {
+    let database = Database::new().await;
+    let url = url::Url::parse(&database.url).unwrap();
+    let postgres = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let mut broken = url.clone();
+    broken.set_port(Some(breaking_at(postgres, b"clock_timestamp"))).unwrap();
+    let mut command = production(&database, &["work"]);
+    let worker = Running(command.env("DATABASE_URL", broken.as_str()).spawn().unwrap());
+    let mut conn = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    while sqlx::query_scalar::<_, i64>("select count(*) from job_workers").fetch_one(&mut conn).await.unwrap() == 0 {
+        assert!(Instant::now() < end, "it does not begin to work");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(worker.interrupt(), Some(0));
     database.remove();
 }
 

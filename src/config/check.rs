@@ -1,5 +1,7 @@
 //! What no single value shows: settings that need, exclude or weaken each other.
 
+use domain::http_url::HttpUrl;
+
 use super::{Purpose, Settings, SettingsError};
 
 impl Settings {
@@ -14,7 +16,18 @@ impl Settings {
         ];
         let sources = sources.into_iter().filter(|given| *given).count();
         let sends = self.mail.smtp_url.is_some() || self.mail.resend_api_key.is_some();
+        let place = |url: &HttpUrl| (url.host().to_string(), url.port_or_default());
+        let (short, public) = (self.http.short_url.as_ref(), self.http.public_url.as_ref());
         let rules = [
+            (
+                short.is_some_and(|url| url.url().path() != "/" || url.url().query().is_some()),
+                "INKFLEET_SHORT_URL must be a host without a path, such as https://ink.example.",
+            ),
+            (
+                short.is_some_and(|short| public.is_none_or(|public| place(short) == place(public))),
+                "INKFLEET_PUBLIC_URL must be set with INKFLEET_SHORT_URL, to another host: all that stands behind the short \
+                 domain's slash is a code.",
+            ),
             (
                 purpose != Purpose::Develop && self.database.url.is_none(),
                 "DATABASE_URL must be set, as postgres://user:password@host:5432/name.",

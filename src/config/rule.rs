@@ -13,7 +13,7 @@ use domain::{
     user::EmailAddress,
 };
 use jobs::job::Queue;
-use poem::http::Uri;
+use poem::http::{HeaderName, Uri};
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 use tracing_subscriber::EnvFilter;
@@ -60,6 +60,11 @@ pub(super) fn socket_address(text: &str) -> Read<SocketAddr> {
 
 pub(super) fn http_url(text: &str) -> Read<HttpUrl> {
     HttpUrl::parse(text.trim(), Rules { allow_http: true, max_chars: 2000 }).map_err(|error| error.to_string())
+}
+
+pub(super) fn header_name(text: &str) -> Read<String> {
+    let name = text.trim().parse::<HeaderName>();
+    name.map(|name| name.to_string()).map_err(|_| "must be the name of a header, such as x-forwarded-for".to_owned())
 }
 
 pub(super) fn origin(text: &str) -> Read<String> {

@@ -46,12 +46,12 @@ pub struct Http {
     #[arg(long, env = "INKFLEET_PUBLIC_URL", value_parser = rule::http_url)]
     pub public_url: Option<HttpUrl>,
     /// The short domain, such as https://ink.example, whose requests reach this program too: links and codes are
-    /// https://ink.example/code then. Without it they are at /r/code of the address above.
+    /// https://ink.example/code then, and INKFLEET_PUBLIC_URL must be another host. Without it they are at /r/code of that.
     #[arg(long, env = "INKFLEET_SHORT_URL", value_parser = rule::http_url)]
     pub short_url: Option<HttpUrl>,
     /// The header in which the proxy in front tells a visitor's address, such as x-forwarded-for (of several, the last
     /// counts) or cf-connecting-ip. Set it only where every request comes through that proxy.
-    #[arg(long, env = "INKFLEET_ADDRESS_HEADER")]
+    #[arg(long, env = "INKFLEET_ADDRESS_HEADER", value_parser = rule::header_name)]
     pub address_header: Option<String>,
 }
 
@@ -69,9 +69,7 @@ impl Http {
             None => format!("http://{listening}"),
         }
     }
-}
 
-impl Http {
     /// Where codes are reached, without a slash at its end, and the host of the short domain if there is one.
     pub fn short(&self, public_url: &str) -> (String, Option<String>) {
         match &self.short_url {
