@@ -1,13 +1,4 @@
--- Short links and what leads to them: codes, folders, tags, and the domains of organisations' own.
-
--- A short domain of an organisation's own, lower-case ASCII. The installation's short domain is the empty text and has
--- no row.
-create table domains (
-  host       text primary key check (host ~ '^[a-z0-9.-]{1,253}$'),
-  org_id     uuid not null references organizations on delete cascade,
-  created_at timestamptz not null
-);
-create index domains_org on domains (org_id, host);
+-- Short links and what leads to them: codes, folders and tags.
 
 -- Folders and tags.
 create table labels (
@@ -21,7 +12,8 @@ create table labels (
 );
 create unique index labels_name on labels (org_id, kind, lower(name)) where archived_at is null;
 
--- Where a code of a domain leads. Links and dynamic QR codes share one space of codes per domain.
+-- Where a code of a domain leads; the installation's own short domain is the empty text. Links and dynamic QR codes
+-- share one space of codes per domain.
 create table codes (
   domain    text not null,
   code      text not null check (length(code) between 1 and 64),

@@ -139,17 +139,3 @@ pub async fn release(conn: &mut PgConnection, org_id: OrgId, target: Target) -> 
     sqlx::query!("delete from codes where org_id = $1 and target_id = $2", org_id.0, id).execute(conn).await?;
     Ok(())
 }
-
-/// Whether a short domain is the organisation's: its own, or the installation's (the empty text).
-pub async fn may_use_domain(conn: &mut PgConnection, org_id: OrgId, host: &str) -> Result<bool, sqlx::Error> {
-    if host.is_empty() {
-        return Ok(true);
-    }
-    sqlx::query_scalar!(
-        r#"select exists(select from domains where host = $1 and org_id = $2) as "there!""#,
-        host,
-        org_id.0,
-    )
-    .fetch_one(conn)
-    .await
-}
