@@ -16,7 +16,7 @@ use clap::{
 };
 
 pub use sample::env_sample;
-pub use section::{Cron, Database, Http, Limits, Log, LogFormat, Mail, Security, Webhooks, Workers};
+pub use section::{Cron, Database, Http, Limits, Log, LogFormat, Mail, Places, Security, Webhooks, Workers};
 
 /// What the program was started for; decides which settings must be there, and some defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,9 @@ pub struct Settings {
     /// Where the API listens.
     #[command(flatten)]
     pub http: Http,
+    /// Where visitors of codes are.
+    #[command(flatten)]
+    pub places: Places,
     /// Keys and sessions.
     #[command(flatten)]
     pub security: Security,

@@ -87,7 +87,7 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let fleet = fleet::run(parts.context(public_url.clone())?, parts.fleet_options()?, stop.clone());
     let app = parts.app(public_url)?;
     parts.listen(&app)?;
-    let served = server.run(api::routes(app), stop.clone());
+    let served = server.run_api(app, stop.clone());
     let result = both(fleet, served, &stop).await;
     if let Some(cluster) = cluster {
         parts.store.pool().close().await;

@@ -119,7 +119,7 @@ async fn serve() -> anyhow::Result<()> {
     let app = parts.app(parts.settings.http.public_url(server.address))?;
     parts.listen(&app)?;
     tracing::info!(address = %server.address, "serving");
-    server.run(api::routes(app), stop).await
+    server.run_api(app, stop).await
 }
 
 async fn work(queues: Vec<Queue>, concurrency: Option<u16>) -> anyhow::Result<()> {

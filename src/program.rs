@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use api::{App, app, auth::Sessions};
+use api::{App, app, auth::Sessions, redirect::Places};
 use domain::{
     address::{Guard, Policy, SystemResolver},
     chance::Chance,
@@ -90,9 +90,16 @@ impl Parts {
             self.guard.clone(),
             self.sealing.clone(),
             sessions,
+            self.places()?,
             self.metrics.clone(),
             settings,
         ))
+    }
+
+    fn places(&self) -> anyhow::Result<Places> {
+        let set = &self.settings.places;
+        Places::new(set.country_header.clone(), set.region_header.clone(), set.places_file.as_deref())
+            .context("INKFLEET_PLACES_FILE must be a MaxMind DB file that can be read")
     }
 
     /// Lets an API that redirects hear what other processes change.
@@ -201,6 +208,16 @@ impl Server {
         let acceptor = acceptor.with_context(|| format!("{name}: cannot listen on {address}"))?;
         let local = acceptor.local_addr().first().and_then(|a| a.as_socket_addr().copied());
         Ok(Self { acceptor, address: local.unwrap_or(address) })
+    }
+
+    /// Serves the whole API until `stop`, and then stores the visits that it noted, in ten seconds at most.
+    pub async fn run_api(self, app: App, stop: CancellationToken) -> anyhow::Result<()> {
+        let visits = app.visits.clone();
+        let served = self.run(api::routes(app), stop).await;
+        if tokio::time::timeout(Duration::from_secs(10), visits.flush()).await.is_err() {
+            tracing::warn!("visits of the last moments are lost: Postgres does not answer");
+        }
+        served
     }
 
     /// Serves `routes` until `stop`, then lets running requests end, ten seconds at most.

@@ -46,7 +46,7 @@ async fn a_week_of_days_lies_ahead_and_what_is_older_than_thirty_days_goes() {
     app.drain().await;
     let id = app.only_delivery(&org, &endpoint).await;
     let (first, last) = ("20260301", "20260309");
-    for table in ["events", "deliveries", "attempts"] {
+    for table in ["events", "deliveries", "attempts", "visits"] {
         let days = days(&app, table).await;
         assert_eq!((days.len(), days.first().unwrap().as_str(), days.last().unwrap().as_str()), (9, first, last));
     }
@@ -56,7 +56,7 @@ async fn a_week_of_days_lies_ahead_and_what_is_older_than_thirty_days_goes() {
         app.clock.advance(Duration::days(1));
         hour(&app).await;
     }
-    for table in ["events", "deliveries", "attempts"] {
+    for table in ["events", "deliveries", "attempts", "visits"] {
         let days = days(&app, table).await;
         assert_eq!(
             (days.first().unwrap().as_str(), days.last().unwrap().as_str()),
@@ -72,9 +72,9 @@ async fn a_week_of_days_lies_ahead_and_what_is_older_than_thirty_days_goes() {
     // On the next day the first one goes, with all that was in it, and nothing else.
     app.clock.advance(Duration::days(1));
     hour(&app).await;
-    for table in ["events", "deliveries", "attempts"] {
+    for table in ["events", "deliveries", "attempts", "visits"] {
         assert_eq!(days(&app, table).await.first().unwrap(), "20260303", "{table}");
-        assert_eq!(count(&app, table).await, 1, "{table}");
+        assert_eq!(count(&app, table).await, i64::from(table != "visits"), "{table}");
     }
     assert_eq!(app.owner(&org, "GET", &format!("/api/webhooks/deliveries/{id}"), None).await.status, 404);
     assert_eq!(app.states(&org, &endpoint).await, ["delivered"]);
@@ -92,7 +92,7 @@ async fn a_delivery_whose_day_is_dropped_while_it_waits_is_no_more_sent() {
     let mut conn = app.store.pool().acquire().await.unwrap();
     let before = (app.clock.now() - Duration::days(30)).date_naive();
     let dropped = domain::partition::drop_before(&mut conn, before).await.unwrap();
-    assert_eq!((dropped.gone.len(), dropped.left), (27, 0));
+    assert_eq!((dropped.gone.len(), dropped.left), (36, 0));
     app.drain().await;
     assert!(receiver.received().is_empty());
 }
@@ -102,7 +102,7 @@ async fn a_long_reader_puts_off_the_dropping_of_days_and_nothing_else() {
     let app = TestApp::start().await;
     let org = app.org("acme").await;
     let mut reader = app.store.pool().begin().await.unwrap();
-    for table in ["events", "deliveries", "attempts"] {
+    for table in ["events", "deliveries", "attempts", "visits"] {
         let count = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
         let _: i64 = sqlx::query_scalar(count).fetch_one(&mut *reader).await.unwrap();
     }
@@ -132,7 +132,7 @@ async fn a_day_that_is_made_twice_at_once_is_made_once() {
     let made = futures::future::join_all(makers).await;
     // One that had to wait for too long says so, and is asked again in an hour.
     assert!(made.iter().all(Result::is_ok) && made.iter().any(|made| *made.as_ref().unwrap()), "{made:?}");
-    for table in ["events", "deliveries", "attempts"] {
+    for table in ["events", "deliveries", "attempts", "visits"] {
         assert_eq!(days(&app, table).await.last().unwrap(), "20260329");
     }
 }

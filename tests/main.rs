@@ -47,3 +47,4 @@ mod session;
 mod support;
 mod surface;
 mod tenancy;
+mod visit;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::support::TestApp;
 
 /// Every route that the five documents and our own surfaces promise.
-const PROMISED: [(&str, &str); 64] = [
+const PROMISED: [(&str, &str); 65] = [
     ("POST", "/api/v1/events"),
     ("POST", "/api/v1/events/batch"),
     ("GET", "/api/webhooks/endpoints"),
@@ -39,6 +39,7 @@ const PROMISED: [(&str, &str); 64] = [
     ("GET", "/api/links/{id}"),
     ("PATCH", "/api/links/{id}"),
     ("DELETE", "/api/links/{id}"),
+    ("GET", "/api/links/{id}/stats"),
     ("GET", "/api/folders"),
     ("POST", "/api/folders"),
     ("PATCH", "/api/folders/{id}"),

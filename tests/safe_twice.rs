@@ -27,8 +27,15 @@ use crate::support::{
 };
 
 /// The kinds that have a story below.
-const TOLD: [&str; 6] =
-    ["delivery.attempt", "endpoint.check", "house.keep", "mail.send", "replay.run", "session_keys.fetch"];
+const TOLD: [&str; 7] = [
+    "delivery.attempt",
+    "endpoint.check",
+    "house.keep",
+    "mail.send",
+    "replay.run",
+    "session_keys.fetch",
+    "visit.count",
+];
 
 #[test]
 fn every_kind_of_job_has_its_story_here() {
@@ -319,4 +326,28 @@ async fn the_session_issuers_keys_are_the_same_however_often_they_are_fetched() 
         assert_eq!(kept, 1, "{how:?}");
     }
     assert_eq!(server.received().len(), 4);
+}
+
+#[tokio::test]
+async fn a_visit_is_counted_once() {
+    for how in BOTH {
+        let app = TestApp::start().await;
+        let org = app.org("acme").await;
+        let body = json!({"destination": "https://shop.example/", "slug": "summer"});
+        let link = app.owner(&org, "POST", "/api/links", Some(body)).await.expect(201);
+        for n in 0..5 {
+            let headers = [("x-visitor", format!("10.0.0.{n}")), ("user-agent", "Tea/1".to_owned())];
+            let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+            app.send("GET", "/r/summer", &headers, None).await;
+        }
+        app.store_visits().await;
+        app.clock.advance(Duration::seconds(1));
+        run_twice(&app, &app.context, Queue::System, how).await;
+        app.pass(Duration::seconds(5)).await;
+        let stats = format!("/api/links/{}/stats", text(&link["id"]));
+        let stats = app.owner(&org, "GET", &stats, None).await.expect(200);
+        assert_eq!((&stats["visits"], &stats["uniques"], &stats["totalVisits"]), (&json!(5), &json!(5), &json!(5)));
+        let kept: i64 = sqlx::query_scalar("select count(*) from visits").fetch_one(app.store.pool()).await.unwrap();
+        assert_eq!(kept, 5, "{how:?}");
+    }
 }

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::{
     auth::Sessions,
     rate::Limiter,
-    redirect::{Routes, Tries},
+    redirect::{Places, Routes, Tries, Visits},
 };
 
 /// The API's tools. Cheap to clone.
@@ -33,6 +33,10 @@ pub struct App {
     pub intake: Batcher<(Vec<NewEvent>, Option<String>), Vec<Published>>,
     /// Where codes lead.
     pub routes: Routes,
+    /// Where visitors are.
+    pub places: Arc<Places>,
+    /// Takes notes of visits.
+    pub visits: Visits,
     /// Who tries passwords of codes.
     pub tries: Arc<Tries>,
     /// Renders the metrics.
@@ -70,14 +74,18 @@ impl App {
         guard: Guard,
         sealing: SealingKeys,
         sessions: Sessions,
+        places: Places,
         metrics: Option<PrometheusHandle>,
         settings: Settings,
     ) -> Self {
+        let places = Arc::new(places);
         Self {
             intake: crate::intake::batcher(store.clone(), clock.clone(), chance.clone()),
             limiter: Arc::new(Limiter::new(settings.rate_per_second, settings.rate_burst)),
             routes: Routes::new(store.pool().clone()),
             tries: Arc::default(),
+            visits: Visits::start(store.clone(), places.clone(), clock.clone(), chance.clone()),
+            places,
             store,
             clock,
             chance,
@@ -111,6 +119,7 @@ impl App {
             Guard::new(domain::address::Policy::default(), Arc::new(domain::address::SystemResolver)),
             SealingKeys::parse(&SealingKeys::generate(&chance)).expect("a generated key is a key"),
             Sessions::new(None, None, vec![]),
+            Places::default(),
             None,
             settings,
         )

@@ -6,6 +6,7 @@ mod endpoint;
 mod label;
 mod link;
 mod replay;
+mod stats;
 
 pub use self::{
     delivery::{DeliveryApi, DeliveryState},

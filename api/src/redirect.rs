@@ -3,7 +3,9 @@
 
 mod access;
 mod page;
+mod place;
 mod routes;
+mod visits;
 
 use domain::route::{Route, Step, Stop};
 use poem::{
@@ -11,7 +13,12 @@ use poem::{
     http::{HeaderValue, Method, StatusCode, header},
 };
 
-pub use self::{access::Tries, routes::Routes};
+pub use self::{
+    access::Tries,
+    place::{Place, Places, Told},
+    routes::Routes,
+    visits::{Note, Visits},
+};
 use crate::app::App;
 
 /// Where codes are found on any host.
@@ -35,26 +42,40 @@ pub async fn answer(app: &App, request: &mut Request) -> Option<Response> {
     let code = code_of(app, request)?;
     // A QR code's scanner may add a slash.
     let code = code.strip_suffix('/').unwrap_or(code).to_owned();
+    let response = lead(app, request, code).await;
+    let outcome = match response.status().as_u16() {
+        302 => "redirect",
+        401 => "password",
+        404 => "unknown",
+        410 => "stopped",
+        500.. => "unavailable",
+        _ => "other",
+    };
+    metrics::counter!("inkfleet_redirects_total", "outcome" => outcome).increment(1);
+    Some(response)
+}
+
+async fn lead(app: &App, request: &mut Request, code: String) -> Response {
     let reads = [Method::GET, Method::HEAD].contains(request.method());
     if !reads && *request.method() != Method::POST {
         let refused = Response::builder().status(StatusCode::METHOD_NOT_ALLOWED);
-        return Some(refused.header(header::ALLOW, "GET, HEAD, POST").finish());
+        return refused.header(header::ALLOW, "GET, HEAD, POST").finish();
     }
     let route = match app.routes.find("", &code).await {
         Ok(Some(route)) => route,
-        Ok(None) => return Some(page::unknown()),
+        Ok(None) => return page::unknown(),
         Err(error) => {
             tracing::warn!(%error, "a code could not be looked up");
-            return Some(page::unavailable());
+            return page::unavailable();
         }
     };
     let shown = access::shown(app, request, &route);
-    Some(match route.step(shown, app.clock.now()) {
+    match route.step(shown, app.clock.now()) {
         Step::Stop(stop) => page::stopped(stop),
         Step::Password if reads => page::password(StatusCode::UNAUTHORIZED, None),
         Step::Go if reads => go(app, request, &route).await,
         Step::Password | Step::Go => access::try_password(app, request, &route).await,
-    })
+    }
 }
 
 async fn go(app: &App, request: &Request, route: &Route) -> Response {
@@ -72,6 +93,9 @@ async fn go(app: &App, request: &Request, route: &Route) -> Response {
         }
     }
     let Ok(location) = HeaderValue::from_str(&route.destination) else { return page::unavailable() };
+    if counted {
+        app.visits.note(note(app, request, route)).await;
+    }
     let mut response = Response::default();
     response.set_status(StatusCode::FOUND);
     response.headers_mut().insert(header::LOCATION, location);
@@ -82,6 +106,21 @@ async fn go(app: &App, request: &Request, route: &Route) -> Response {
 async fn count(app: &App, route: &Route, most: i64) -> Result<bool, sqlx::Error> {
     let mut conn = app.store.pool().acquire().await?;
     domain::route::count(&mut conn, route.org_id, route.target, most).await
+}
+
+fn note(app: &App, request: &Request, route: &Route) -> Note {
+    let text = |name| request.header(name).map_or_else(Box::default, Box::from);
+    Note {
+        org_id: route.org_id,
+        target_id: route.target.row().1,
+        at: app.clock.now(),
+        address: access::address(app, request),
+        agent: text(header::USER_AGENT),
+        languages: text(header::ACCEPT_LANGUAGE),
+        referrer: text(header::REFERER),
+        told: app.places.told(request),
+        branch: Box::default(),
+    }
 }
 
 /// Whether a browser looks ahead, for somebody who may never come.

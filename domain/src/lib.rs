@@ -4,6 +4,7 @@
 //! first; whoever opened the transaction closes it. Time and chance are passed in ([`clock`], [`chance`]).
 
 pub mod address;
+pub mod agent;
 pub mod api_key;
 pub mod attempt;
 pub mod caller;
@@ -32,3 +33,4 @@ pub mod sealed;
 pub mod session;
 pub mod user;
 pub mod utm;
+pub mod visit;

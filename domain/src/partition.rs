@@ -1,4 +1,4 @@
-//! The daily partitions of events, deliveries and attempts: made ahead of time, dropped when they are old enough.
+//! The daily partitions of events, deliveries, attempts and visits: made ahead of time, dropped when they are old enough.
 //!
 //! A wait for a lock on one of the three tables is a wait for everybody who comes after it. Making a day takes no lock
 //! that readers or writers mind (see `create_day`). Dropping one needs its table alone, for as long as detaching takes:
@@ -66,7 +66,7 @@ pub async fn drop_before(conn: &mut PgConnection, before: NaiveDate) -> Result<D
         r#"select c.relname as "name!", p.relname as "parent?" from pg_class c
            left join pg_inherits i on i.inhrelid = c.oid
            left join pg_class p on p.oid = i.inhparent
-           where c.relkind = 'r' and c.relname ~ '^(attempts|deliveries|events)_[0-9]{8}$' and pg_table_is_visible(c.oid)
+           where c.relkind = 'r' and c.relname ~ '^(attempts|deliveries|events|visits)_[0-9]{8}$' and pg_table_is_visible(c.oid)
              and to_date(right(c.relname, 8), 'YYYYMMDD') < $1
            order by c.relname"#,
         before,

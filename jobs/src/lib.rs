@@ -16,15 +16,17 @@ pub mod replay;
 pub mod schedule;
 pub mod session_key;
 pub mod store;
+pub mod visit;
 
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 6] = [
+pub const KINDS: [&str; 7] = [
     delivery::AttemptDelivery::KIND,
     endpoint::CheckEndpoint::KIND,
     housekeeping::KeepHouse::KIND,
     mail::SendMail::KIND,
     replay::RunReplay::KIND,
     session_key::FetchSessionKeys::KIND,
+    visit::CountVisits::KIND,
 ];

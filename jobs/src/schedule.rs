@@ -12,6 +12,7 @@ use crate::{
     queue,
     session_key::FetchSessionKeys,
     store::Tx,
+    visit::CountVisits,
 };
 
 /// Work that comes back.
@@ -24,7 +25,7 @@ pub struct Entry {
 }
 
 /// Everything that is scheduled.
-pub const ENTRIES: [Entry; 2] = [
+pub const ENTRIES: [Entry; 3] = [
     Entry {
         kind: KeepHouse::KIND,
         every: TimeDelta::hours(1),
@@ -34,6 +35,11 @@ pub const ENTRIES: [Entry; 2] = [
         kind: FetchSessionKeys::KIND,
         every: TimeDelta::minutes(5),
         make: |now, chance| NewJob::new(OrgId::SYSTEM, &FetchSessionKeys {}, now, chance),
+    },
+    Entry {
+        kind: CountVisits::KIND,
+        every: TimeDelta::minutes(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &CountVisits {}, now, chance),
     },
 ];
 

@@ -1,6 +1,9 @@
 //! The sections. A doc comment here is what operators read in `.env.sample`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::Args;
 use domain::{http_url::HttpUrl, sealed::SealingKeys, session::SessionKeys};
@@ -53,6 +56,23 @@ pub struct Http {
     /// counts) or cf-connecting-ip. Set it only where every request comes through that proxy.
     #[arg(long, env = "INKFLEET_ADDRESS_HEADER", value_parser = rule::header_name)]
     pub address_header: Option<String>,
+}
+
+/// Where visitors of codes are.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Places")]
+pub struct Places {
+    /// The header in which the proxy in front tells a visitor's country, such as cf-ipcountry. Set it only where every
+    /// request comes through that proxy.
+    #[arg(long, env = "INKFLEET_COUNTRY_HEADER", value_parser = rule::header_name)]
+    pub country_header: Option<String>,
+    /// The header in which it tells the region (CA or US-CA), such as cf-region-code.
+    #[arg(long, env = "INKFLEET_REGION_HEADER", value_parser = rule::header_name)]
+    pub region_header: Option<String>,
+    /// A database of addresses (MaxMind DB, countries or cities), such as GeoLite2-City.mmdb, for what no header tells.
+    /// Read at the start.
+    #[arg(long, env = "INKFLEET_PLACES_FILE")]
+    pub places_file: Option<PathBuf>,
 }
 
 impl Http {

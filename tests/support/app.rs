@@ -6,7 +6,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use api::{App, auth::Sessions};
+use api::{
+    App,
+    auth::Sessions,
+    redirect::{Places, Visits},
+};
 use chrono::Duration;
 use domain::{
     address::{Guard, Policy, Resolve, SystemResolver},
@@ -18,7 +22,12 @@ use domain::{
     session::{SessionIssuer, SessionKeys},
 };
 use inkfleet::program::Server;
-use jobs::{job::Queue, queue::admin, store::Store};
+use jobs::{
+    job::{Job, Queue},
+    queue::admin,
+    store::Store,
+    visit::CountVisits,
+};
 use secrecy::SecretString;
 use serde_json::Value;
 use sqlx::{
@@ -50,6 +59,7 @@ pub struct TestApp {
     pub url: String,
     /// The story's database.
     pub database: Database,
+    visits: Visits,
     http: reqwest::Client,
     pinned: PgPool,
     stop: CancellationToken,
@@ -145,6 +155,7 @@ impl TestApp {
             guard.clone(),
             sealing.clone(),
             Sessions::new(Some(keys), Some("stories".into()), vec![]),
+            Places::new(Some("x-country".into()), Some("x-region".into()), None).unwrap(),
             None,
             api::app::Settings {
                 public_url: url.clone(),
@@ -173,12 +184,13 @@ impl TestApp {
                 public_url: url.clone(),
             },
         );
-        let stop = CancellationToken::new();
+        let (stop, visits) = (CancellationToken::new(), app.visits.clone());
         tokio::spawn(server.run(api::routes(app), stop.clone()));
         #[expect(clippy::disallowed_methods, reason = "a story's own client, to the program under test")]
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let may_remain = Mutex::default();
-        Self { store, clock, chance, context, secret_key, url, database, http, pinned, stop, may_remain }
+        // Each visit asks for a count; what is not counted yet is in the statistics all the same.
+        let may_remain = Mutex::new(BTreeSet::from([CountVisits::KIND]));
+        Self { store, clock, chance, context, secret_key, url, database, visits, http, pinned, stop, may_remain }
     }
 
     /// An organisation on the plan Pro.
@@ -200,6 +212,11 @@ impl TestApp {
     /// Names a kind of job that may remain when the story ends.
     pub fn leaves_jobs(&self, kind: &'static str) {
         self.may_remain.lock().unwrap().insert(kind);
+    }
+
+    /// Waits until the visits so far are stored, which takes no more than milliseconds.
+    pub async fn store_visits(&self) {
+        self.visits.flush().await;
     }
 
     /// Every mail so far, newest first.

@@ -12,3 +12,4 @@ pub mod mail;
 pub mod registry;
 pub mod replay;
 pub mod session_key;
+pub mod visit;

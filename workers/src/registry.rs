@@ -84,6 +84,7 @@ impl Registry {
             .on(crate::mail::send)
             .on(crate::replay::run)
             .on(crate::session_key::fetch)
+            .on(crate::visit::count)
             .covering(&jobs::KINDS)
     }
 

@@ -18,6 +18,7 @@ use poem_openapi::{
 };
 
 use self::shape::{LinkFilter, ShortLink, ShortLinkInput, ShortLinkPage, ShortLinkPatch};
+use super::stats::{self, Stats};
 use crate::{
     app::App,
     auth::{Auth, Session},
@@ -124,6 +125,23 @@ impl LinkApi {
         let mut conn = self.0.store.pool().acquire().await?;
         let found = link::find(&mut conn, auth.0.org_id, read(&id.0)?).await?;
         Ok(Json(ShortLink::new(&self.0, found.ok_or_else(no_link)?)))
+    }
+
+    /// Get a short link's statistics
+    #[oai(path = "/links/:id/stats", method = "get", operation_id = "getLinkStats")]
+    async fn stats(
+        &self,
+        auth: Auth<Session>,
+        /// The link.
+        id: Path<Text<text::LinkId>>,
+        /// Of how many days, today included; 30 if not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "366")))]
+        days: Query<Option<i64>>,
+    ) -> Result<Json<Stats>, Failed<Own>> {
+        let (app, org_id, id) = (&self.0, auth.0.org_id, read(&id.0)?);
+        let found = link::find(&mut *app.store.pool().acquire().await?, org_id, id).await?;
+        let link = found.ok_or_else(no_link)?;
+        Ok(Json(stats::of(app, org_id, link.id.0, days.0).await?))
     }
 
     /// Update a short link

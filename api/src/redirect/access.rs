@@ -96,7 +96,7 @@ fn back(request: &Request) -> Response {
 
 /// Whose request it is: the connection's other end, or whom the proxy in front of us names. Of several, the last was
 /// written by the nearest proxy.
-fn address(app: &App, request: &Request) -> Option<IpAddr> {
+pub(super) fn address(app: &App, request: &Request) -> Option<IpAddr> {
     match &app.settings.address_header {
         Some(name) => request.header(name)?.rsplit(',').next()?.trim().parse().ok(),
         None => request.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip),

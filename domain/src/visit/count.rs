@@ -1,0 +1,138 @@
+//! Counting: batches become visits and sums.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
+
+use super::{
+    Sum, Tally,
+    tally::{Facets, Total},
+};
+use crate::id::OrgId;
+
+/// The advisory lock of whoever counts: "INKV" in ASCII.
+const COUNTING: i64 = 0x494e_4b56;
+/// About so many visits are counted in one transaction.
+const PORTION: i64 = 20_000;
+/// The target of an organisation's own sums.
+pub(super) const ALL: Uuid = Uuid::nil();
+
+/// A visit that was counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// Whose code it was.
+    pub org_id: OrgId,
+    /// The link or QR code.
+    pub target_id: Uuid,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Whether a program and no person came.
+    pub is_bot: bool,
+    /// Whether it was the visitor's first of the day and target.
+    pub is_unique: bool,
+    /// As in [`super::Visit`], and so on.
+    pub device: String,
+    /// The operating system.
+    pub system: String,
+    /// The browser.
+    pub browser: String,
+    /// The country.
+    pub country: String,
+    /// The region.
+    pub region: String,
+    /// The language.
+    pub language: String,
+    /// The host of the page that led here.
+    pub referrer: String,
+    /// Which rule or variant led on.
+    pub branch: String,
+}
+
+/// Counts the oldest batches, some 20,000 visits; the visits that it counted, or `None` while another counts. Part of the
+/// caller's transaction: two who count at once could both take a visitor for new.
+pub async fn count_batches(conn: &mut PgConnection) -> Result<Option<Vec<Counted>>, sqlx::Error> {
+    let alone = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "alone!""#, COUNTING);
+    if !alone.fetch_one(&mut *conn).await? {
+        return Ok(None);
+    }
+    let visits = sqlx::query_file_as!(Counted, "src/visit/count.sql", PORTION).fetch_all(&mut *conn).await?;
+    let mut days: HashMap<(OrgId, Uuid, NaiveDate), Tally> = HashMap::new();
+    let mut totals: HashMap<(OrgId, Uuid), Total> = HashMap::new();
+    for visit in &visits {
+        for target in [visit.target_id, ALL] {
+            days.entry((visit.org_id, target, visit.at.date_naive())).or_default().count(visit);
+        }
+        totals.entry((visit.org_id, visit.target_id)).or_default().count(visit);
+    }
+    add_days(conn, days).await?;
+    add_totals(conn, totals).await?;
+    Ok(Some(visits))
+}
+
+async fn add_days(
+    conn: &mut PgConnection,
+    mut days: HashMap<(OrgId, Uuid, NaiveDate), Tally>,
+) -> Result<(), sqlx::Error> {
+    let keys: Vec<_> = days.keys().copied().collect();
+    let orgs: Vec<Uuid> = keys.iter().map(|(org, _, _)| org.0).collect();
+    let targets: Vec<Uuid> = keys.iter().map(|(_, target, _)| *target).collect();
+    let dates: Vec<NaiveDate> = keys.iter().map(|(_, _, day)| *day).collect();
+    let stored = sqlx::query!(
+        r#"select d.org_id as "org_id: OrgId", d.target_id, d.day, d.visits, d.uniques, d.bots,
+                  d.facets as "facets: Facets"
+           from unnest($1::uuid[], $2::uuid[], $3::date[]) as k(org_id, target_id, day)
+           join visit_days d on d.org_id = k.org_id and d.target_id = k.target_id and d.day = k.day"#,
+        &orgs,
+        &targets,
+        &dates,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    for row in stored {
+        let sum = Sum { visits: row.visits, uniques: row.uniques };
+        let before = Tally { sum, bots: row.bots, facets: row.facets.0 };
+        if let Some(tally) = days.get_mut(&(row.org_id, row.target_id, row.day)) {
+            let fresh = std::mem::replace(tally, before);
+            tally.merge(&fresh);
+        }
+    }
+    let mut tallies: Vec<Tally> = keys.iter().filter_map(|key| days.remove(key)).collect();
+    sqlx::query!(
+        "insert into visit_days (org_id, target_id, day, visits, uniques, bots, facets)
+         select * from unnest($1::uuid[], $2::uuid[], $3::date[], $4::bigint[], $5::bigint[], $6::bigint[], $7::jsonb[])
+         on conflict (target_id, day, org_id) do update
+           set visits = excluded.visits, uniques = excluded.uniques, bots = excluded.bots, facets = excluded.facets",
+        &orgs,
+        &targets,
+        &dates,
+        &tallies.iter().map(|tally| tally.sum.visits).collect::<Vec<_>>(),
+        &tallies.iter().map(|tally| tally.sum.uniques).collect::<Vec<_>>(),
+        &tallies.iter().map(|tally| tally.bots).collect::<Vec<_>>(),
+        &tallies.iter_mut().map(|tally| Json(std::mem::take(&mut tally.facets))).collect::<Vec<_>>() as &[Facets],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn add_totals(conn: &mut PgConnection, totals: HashMap<(OrgId, Uuid), Total>) -> Result<(), sqlx::Error> {
+    let (keys, totals): (Vec<_>, Vec<_>) = totals.into_iter().unzip();
+    sqlx::query!(
+        "insert into visit_totals as t (org_id, target_id, visits, uniques, bots, last_at)
+         select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::timestamptz[])
+         on conflict (target_id, org_id) do update
+           set visits = t.visits + excluded.visits, uniques = t.uniques + excluded.uniques, bots = t.bots + excluded.bots,
+               last_at = greatest(t.last_at, excluded.last_at)",
+        &keys.iter().map(|(org, _)| org.0).collect::<Vec<_>>(),
+        &keys.iter().map(|(_, target)| *target).collect::<Vec<_>>(),
+        &totals.iter().map(|total| total.sum.visits).collect::<Vec<_>>(),
+        &totals.iter().map(|total| total.sum.uniques).collect::<Vec<_>>(),
+        &totals.iter().map(|total| total.bots).collect::<Vec<_>>(),
+        &totals.iter().map(|total| total.last_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Reading: the sums, together with what was stored and nobody has counted yet.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::NaiveDate;
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::{
+    Counted, Sum, Tally,
+    count::ALL,
+    tally::{Facets, Total},
+};
+use crate::id::OrgId;
+
+/// The visits of one target, or of all that an organisation has.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic {
+    /// By day (UTC); days without visits are left out.
+    pub days: BTreeMap<NaiveDate, Tally>,
+    /// Since the beginning; for a whole organisation only what nobody has counted yet.
+    pub total: Total,
+}
+
+/// The visits of the days from `from` to `to`, both included, of one target, or of all of the organisation's where there is
+/// none: to the last one that was stored.
+pub async fn traffic(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    target: Option<Uuid>,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> Result<Traffic, sqlx::Error> {
+    // One view of everything, so that no visit is seen twice or never while its batch is being counted.
+    let mut tx = conn.begin_with("begin isolation level repeatable read, read only").await?;
+    let target = target.unwrap_or(ALL);
+    let stored = sqlx::query!(
+        r#"select day, visits, uniques, bots, facets as "facets: Facets" from visit_days
+           where org_id = $1 and target_id = $2 and day between $3 and $4"#,
+        org_id.0,
+        target,
+        from,
+        to,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let waiting = sqlx::query_file_as!(Counted, "src/visit/waiting.sql", org_id.0, target).fetch_all(&mut *tx).await?;
+    let mut total = totals(&mut tx, org_id, &[target]).await?.remove(&target).unwrap_or_default();
+    tx.commit().await?;
+
+    let mut days: BTreeMap<NaiveDate, Tally> = BTreeMap::new();
+    for row in stored {
+        let sum = Sum { visits: row.visits, uniques: row.uniques };
+        days.insert(row.day, Tally { sum, bots: row.bots, facets: row.facets.0 });
+    }
+    for visit in &waiting {
+        total.count(visit);
+        let day = visit.at.date_naive();
+        if (from..=to).contains(&day) {
+            days.entry(day).or_default().count(visit);
+        }
+    }
+    Ok(Traffic { days, total })
+}
+
+/// What each of `targets` has had in all, as far as it was counted.
+pub async fn totals(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    targets: &[Uuid],
+) -> Result<HashMap<Uuid, Total>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select target_id, visits, uniques, bots, last_at from visit_totals where org_id = $1 and target_id = any($2)",
+        org_id.0,
+        targets,
+    )
+    .fetch_all(conn)
+    .await?;
+    let total = |visits, uniques, bots, last_at| Total { sum: Sum { visits, uniques }, bots, last_at };
+    Ok(rows.into_iter().map(|row| (row.target_id, total(row.visits, row.uniques, row.bots, row.last_at))).collect())
+}
