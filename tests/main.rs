@@ -4,6 +4,7 @@
 mod address;
 mod api_key;
 mod auth;
+mod barcode;
 mod clock;
 mod config;
 mod contract;

@@ -21,6 +21,7 @@ struct Things {
     delivery: String,
     replay: String,
     link: String,
+    barcode: String,
     folder: String,
     tag: String,
 }
@@ -50,13 +51,14 @@ impl Things {
         let mut made = vec![];
         for (path, body) in [
             ("/api/links", json!({"destination": "https://shop.example"})),
+            ("/api/barcode", json!({"type": "EAN_8", "value": "9638507"})),
             ("/api/folders", json!({"name": "Campaigns"})),
             ("/api/tags", json!({"name": "summer"})),
         ] {
             made.push(app.post(path, &auth, body).await.expect(201)["id"].as_str().unwrap().to_owned());
         }
-        let [link, folder, tag] = made.try_into().unwrap();
-        Self { org, endpoints, number, delivery, replay, link, folder, tag }
+        let [link, barcode, folder, tag] = made.try_into().unwrap();
+        Self { org, endpoints, number, delivery, replay, link, barcode, folder, tag }
     }
 
     fn of(&self, dialect: &str) -> &str {
@@ -75,7 +77,12 @@ impl Things {
         if route.starts_with("/api/webhooks/replays/{id}") {
             return Some(vec![with("id", &self.replay)]);
         }
-        for (path, id) in [("/api/links/", &self.link), ("/api/folders/", &self.folder), ("/api/tags/", &self.tag)] {
+        for (path, id) in [
+            ("/api/links/", &self.link),
+            ("/api/barcode/", &self.barcode),
+            ("/api/folders/", &self.folder),
+            ("/api/tags/", &self.tag),
+        ] {
             if route.starts_with(path) {
                 return Some(vec![with("id", id)]);
             }
@@ -120,7 +127,9 @@ async fn call(app: &TestApp, operation: &Operation, path: &str, org: &TestOrg) -
 /// Everything that a stranger could change.
 async fn rows(app: &TestApp) -> Vec<String> {
     let mut all = vec![];
-    for table in ["endpoints", "deliveries", "attempts", "replays", "events", "jobs", "links", "labels", "codes"] {
+    for table in
+        ["endpoints", "deliveries", "attempts", "replays", "events", "jobs", "links", "labels", "codes", "barcodes"]
+    {
         let statement = format!("select t::text from {table} t order by 1");
         let rows: Vec<String> =
             sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(app.store.pool()).await.unwrap();

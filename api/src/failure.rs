@@ -83,6 +83,12 @@ impl Failure {
         Self::new(StatusCode::CONFLICT, code, message)
     }
 
+    /// 422: a field keeps to its form, and what it asks for cannot be done.
+    pub fn unsupported(field: impl Into<String>, message: impl Into<String>) -> Self {
+        let invalid = Self::field(field, message);
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, code: "unsupported_value", ..invalid }
+    }
+
     /// 500, or 503 while Postgres is away; logged here, where it is handled, and nowhere else.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         tracing::error!(error = %error, "request failed");
@@ -146,6 +152,12 @@ impl From<jobs::batch::BatchError> for Failure {
     /// The batch's own log line has the details.
     fn from(_: jobs::batch::BatchError) -> Self {
         Self::unavailable()
+    }
+}
+
+impl From<domain::barcode::Unrenderable> for Failure {
+    fn from(why: domain::barcode::Unrenderable) -> Self {
+        Self::unsupported(why.field(), why.to_string())
     }
 }
 

@@ -1,6 +1,8 @@
-//! Inkode's workspace surface, opened by a session: links with their folders and tags; webhook endpoints of every dialect,
+//! Inkode's workspace surface, opened by a session: links and barcodes with their folders and tags; webhook endpoints of every dialect,
 //! their deliveries and replays.
 
+mod asked;
+mod barcode;
 mod delivery;
 mod endpoint;
 mod label;
@@ -9,6 +11,7 @@ mod replay;
 mod stats;
 
 pub use self::{
+    barcode::BarcodeApi,
     delivery::{DeliveryApi, DeliveryState},
     endpoint::EndpointApi,
     label::LabelApi,

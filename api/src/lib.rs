@@ -16,6 +16,7 @@ pub mod intake;
 pub mod metrics;
 pub mod openapi;
 pub mod page;
+pub mod picture;
 pub mod probe;
 mod pulse;
 pub mod qrstudio;

@@ -16,7 +16,7 @@ use crate::{
     failure::Failure,
     iloveqr::IloveqrApi,
     inklink::InklinkApi,
-    inkode::{DeliveryApi, EndpointApi, LabelApi, LinkApi, ReplayApi},
+    inkode::{BarcodeApi, DeliveryApi, EndpointApi, LabelApi, LinkApi, ReplayApi},
     inkr::InkrApi,
     intake::IntakeApi,
     probe::ProbeApi,
@@ -37,7 +37,7 @@ const REQUEST_MOST: std::time::Duration = std::time::Duration::from_secs(60);
 pub enum Tag {
     /// Event intake: what happened goes in here, with an API key of any prefix.
     Events,
-    /// Inkode's workspace: links, folders and tags, with a workspace session.
+    /// Inkode's workspace: links, barcodes, folders and tags, with a workspace session.
     Workspace,
     /// Inkode's webhooks: endpoints of every dialect, deliveries and replays, with a workspace session.
     #[oai(rename = "Inkode webhooks")]
@@ -101,6 +101,7 @@ macro_rules! service {
                 ReplayApi($app.clone()),
                 LinkApi($app.clone()),
                 LabelApi($app.clone()),
+                BarcodeApi($app.clone()),
                 IloveqrApi($app.clone()),
                 InklinkApi($app.clone()),
                 InkrApi($app.clone()),

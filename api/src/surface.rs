@@ -181,7 +181,7 @@ macro_rules! shapes {
 
 shapes! {
     /// Our own surfaces.
-    Own: Problem, PROBLEM, [400, 401, 403, 404, 409, 413, 415, 429, 500, 503];
+    Own: Problem, PROBLEM, [400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503];
     /// iloveQR.
     Iloveqr: ErrorEnvelope, JSON, [400, 401, 403, 404, 409, 413, 415, 429, 500, 503];
     /// InkLink.
@@ -199,6 +199,9 @@ fn meaning(status: u16) -> &'static str {
         409 => "The request conflicts with an earlier one or with the present state.",
         413 => "The body is too large.",
         415 => "The body is not announced as JSON.",
+        422 => {
+            "The request keeps to its form, and what it asks for cannot be done, such as a picture that no scanner reads."
+        }
         429 => "Too many requests; `Retry-After` says when to try again.",
         503 => "The database does not answer. Try again with the same id or Idempotency-Key.",
         _ => "Something went wrong on our side.",

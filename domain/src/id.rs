@@ -112,6 +112,8 @@ ids! {
     LabelId = "lbl";
     /// A short link, `link_…`.
     LinkId = "link";
+    /// A barcode, `bar_…`.
+    BarcodeId = "bar";
     /// A job in the queue, `job_…`.
     JobId = "job";
 }

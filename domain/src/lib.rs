@@ -7,6 +7,7 @@ pub mod address;
 pub mod agent;
 pub mod api_key;
 pub mod attempt;
+pub mod barcode;
 pub mod caller;
 pub mod chance;
 pub mod clock;

@@ -163,7 +163,7 @@ pub async fn list(
 }
 
 /// A text as a pattern that fits only itself.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 

@@ -31,10 +31,15 @@ REFUSALS = [
     # RFC 3339 has years before 1970.
     (r"", r"(^|\.)(timestamp|from|to|startsAt|expiresAt)$", r"from 1970 to 9999"),
     # Which folders and tags there are, and what else an address of ours means.
-    (r"^(create|update)Link$", r"^(folderId|tagIds\[\d+\])$", r"not archived"),
+    (r"^(create|update)(Link|Barcode)$", r"^(folderId|tagIds\[\d+\])$", r"not archived"),
     (r"^(create|update)Link$", r"^slug$", r"^is reserved"),
     # An end comes after its beginning.
     (r"^(create|update)Link$", r"^expiresAt$", r"after startsAt"),
+    # What a barcode can say depends on its type, and which colours go together on each other.
+    (r"^(create|update)Barcode$", r"^(value|style)$", r""),
+    # How wide a picture must be depends on what is in it.
+    (r"^getBarcodeImage$", r"^size$", r"must be at least"),
+    (r"^(create|update)Barcode$", r"^integration\.url$", r"^must be a valid URL"),
     # JSON has larger integers than JavaScript keeps.
     (r"^publishEvents?$", r"^(events\[\d+\]\.)?data", r"beyond"),
 ]
@@ -65,7 +70,7 @@ def filter_failure(context, failure, case, response):
     if kind == "EnsureResourceAvailability":
         # The answer to a create that was given again: what it made may have been deleted since.
         return not REPLAYED.intersection(map(str, case.path_parameters.values()))
-    if kind != "RejectedPositiveData" or response.status_code != 400:
+    if kind != "RejectedPositiveData" or response.status_code not in (400, 422):
         return True
     operation = case.operation.definition.raw["operationId"]
     fields, sentence = told(response)

@@ -50,6 +50,11 @@ impl World {
                 ids.entry(name).or_default().push(made["id"].clone());
             }
         }
+        for n in 0..ENDPOINTS {
+            let body = json!({"type": "CODE_39", "value": format!("BOX-{n}")});
+            let made = app.post("/api/barcode", &auth, body).await.expect(201);
+            ids.entry("barcodes").or_default().push(made["id"].clone());
+        }
         for _ in 0..EVENTS {
             for event_type in ["qr.scanned", "kyc.result.approved", "submission.completed", "scan.created"] {
                 let event = app.publish(org, event_type, json!({"n": 1, "text": "naïve"})).await;

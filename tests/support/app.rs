@@ -261,8 +261,9 @@ impl TestApp {
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap_or("").to_owned()))
             .collect();
-        let text = response.text().await.unwrap();
-        Reply { status, headers, json: serde_json::from_str(&text).unwrap_or(Value::Null), text }
+        let bytes = response.bytes().await.unwrap().to_vec();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Reply { status, headers, json: serde_json::from_str(&text).unwrap_or(Value::Null), text, bytes }
     }
 
     /// `GET` of a path.
@@ -332,6 +333,8 @@ pub struct Reply {
     pub json: Value,
     /// The body as text.
     pub text: String,
+    /// The body.
+    pub bytes: Vec<u8>,
 }
 
 impl Reply {

@@ -88,6 +88,7 @@ impl Operation {
             "createIloveqrWebhook" => json!({"url": NOWHERE, "events": ["qr.created"], "secret": "a-secret-of-mine"}),
             "createInkrEndpoint" => json!({"url": NOWHERE, "events": ["submission.sent"]}),
             "createLink" => json!({"destination": "https://shop.example"}),
+            "createBarcode" => json!({"type": "CODE_128", "value": "INK-42"}),
             "createFolder" | "createTag" => json!({"name": "A name"}),
             "createQrstudioWebhook" => json!({"url": NOWHERE, "events": ["scan.created"]}),
             _ => json!({}),
@@ -106,6 +107,7 @@ pub struct Ids {
     delivery: String,
     replay: String,
     link: String,
+    barcode: String,
     folder: String,
     tag: String,
 }
@@ -129,13 +131,14 @@ impl Ids {
         let mut made = vec![];
         for (path, body) in [
             ("/api/links", json!({"destination": "https://shop.example"})),
+            ("/api/barcode", json!({"type": "EAN_8", "value": "9638507"})),
             ("/api/folders", json!({"name": "Campaigns"})),
             ("/api/tags", json!({"name": "summer"})),
         ] {
             let answer = app.owner(org, "POST", path, Some(body)).await.expect(201);
             made.push(answer["id"].as_str().unwrap().to_owned());
         }
-        let [link, folder, tag] = made.try_into().unwrap();
+        let [link, barcode, folder, tag] = made.try_into().unwrap();
         let mut ids = ids.into_iter();
         let mut next = || ids.next().unwrap();
         Self {
@@ -148,6 +151,7 @@ impl Ids {
             delivery: page["items"][0]["id"].as_str().unwrap().to_owned(),
             replay: replay["id"].as_str().unwrap().to_owned(),
             link,
+            barcode,
             folder,
             tag,
         }
@@ -162,6 +166,8 @@ impl Ids {
             self.replay.clone()
         } else if path.starts_with("/api/links/") {
             self.link.clone()
+        } else if path.starts_with("/api/barcode/") {
+            self.barcode.clone()
         } else if path.starts_with("/api/folders/") {
             self.folder.clone()
         } else if path.starts_with("/api/tags/") {
@@ -223,5 +229,6 @@ pub async fn raw(app: &TestApp, head: &str, headers: &[(String, String)], body: 
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let headers =
         lines.filter_map(|line| line.split_once(": ")).map(|(n, v)| (n.to_lowercase(), v.to_owned())).collect();
-    Reply { status, headers, json: serde_json::from_str(body).unwrap_or(Value::Null), text: body.to_owned() }
+    let json = serde_json::from_str(body).unwrap_or(Value::Null);
+    Reply { status, headers, json, text: body.to_owned(), bytes: body.as_bytes().to_vec() }
 }

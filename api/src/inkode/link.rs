@@ -24,6 +24,7 @@ use crate::{
     auth::{Auth, Session},
     failure::Failure,
     idempotency::{Begun, Created, Once},
+    inkode::asked,
     input::Input,
     page,
     server::Tag,
@@ -71,12 +72,12 @@ impl LinkApi {
         cursor: Query<Option<Text<text::LinkId>>>,
     ) -> Result<Json<ShortLinkPage>, Failed<Own>> {
         let (app, caller) = (&self.0, &auth.0);
-        draft::check_org(app, caller, org_id.0.as_deref()).await?;
+        asked::check_org(app, caller, org_id.0.as_deref()).await?;
         let wanted = Wanted {
             filter: filter.0.map(Into::into).unwrap_or_default(),
-            search: search.0.map(|text| draft::search(text.into())).transpose()?,
-            folder_id: folder_id.0.as_deref().map(draft::folder).transpose()?,
-            tag_ids: tag_id.0.as_deref().map(|id| draft::tag("tagId", id)).transpose()?.into_iter().collect(),
+            search: search.0.map(|text| asked::search(text.into())).transpose()?,
+            folder_id: folder_id.0.as_deref().map(asked::folder).transpose()?,
+            tag_ids: tag_id.0.as_deref().map(|id| asked::tag("tagId", id)).transpose()?.into_iter().collect(),
         };
         let (limit, before) = (page::limit(limit.0)?, page::cursor::<LinkId>(cursor.0.as_deref())?);
         let mut conn = app.store.pool().acquire().await?;
@@ -185,7 +186,13 @@ impl LinkApi {
         let before = link::lock(&mut tx, caller.org_id, id).await?.ok_or_else(no_link)?;
         let mut link = before.clone();
         change.apply(&mut link, app.clock.now())?;
-        draft::check_labels(&mut tx, &link, &before).await?;
+        asked::check_labels(
+            &mut tx,
+            caller.org_id,
+            (link.folder_id, &link.tag_ids),
+            (before.folder_id, &before.tag_ids),
+        )
+        .await?;
         if link.slug != before.slug {
             code::release(&mut tx, caller.org_id, Target::Link(id)).await?;
             draft::take_code(&mut tx, &link).await?;

@@ -16,6 +16,9 @@ const CONFLICTS: [&str; 10] = [
     "updateTag",
 ];
 
+/// Operations that can be asked for what cannot be done.
+const UNSUPPORTED: [&str; 3] = ["createBarcode", "updateBarcode", "getBarcodeImage"];
+
 /// Answers that one operation has of its own: what it says, or `None` where it never gives it.
 const OWN: [(&str, &str, Option<&str>); 2] = [
     ("rotateInklinkSecret", "404", None),
@@ -51,6 +54,14 @@ fn headers() -> Value {
         "IdempotencyReplayed": {
             "description": "`true` where this is the answer to an earlier request with the same `Idempotency-Key`.",
             "schema": {"type": "string", "enum": ["true"]},
+        },
+        "ETag": {
+            "description": "The version of the picture, for `If-None-Match`.",
+            "schema": {"type": "string", "pattern": "^\"[0-9a-f]{32}\"$"},
+        },
+        "CacheControl": {
+            "description": "Only the caller may keep the picture, and asks before it is used again.",
+            "schema": {"type": "string", "example": "private, no-cache"},
         },
         "WwwAuthenticate": {
             "description": "How to prove who asks.",
@@ -125,6 +136,7 @@ impl Facts {
             "404" => self.in_path,
             "409" => self.idempotent || CONFLICTS.contains(&self.id.as_str()),
             "413" | "415" => self.body,
+            "422" => UNSUPPORTED.contains(&self.id.as_str()),
             _ => true,
         }
     }
@@ -147,6 +159,10 @@ fn complete_one(response: &mut Value, status: &str, secured: bool, schemas: &Val
     add("x-request-id", "RequestId");
     if response["headers"].get("Idempotency-Replayed").is_some() {
         add("Idempotency-Replayed", "IdempotencyReplayed");
+    }
+    if response["headers"].get("ETag").is_some() {
+        add("ETag", "ETag");
+        add("Cache-Control", "CacheControl");
     }
     match status {
         "401" => drop(add("WWW-Authenticate", "WwwAuthenticate")),

@@ -1,8 +1,12 @@
 //! The forms. What a dialect's row knows (ids, types, secrets) is read from it.
 
 use domain::{
+    barcode::{self, EXTERNAL_ID_MAX, Kind as BarcodeKind, PROVIDER_MAX, VALUE_MAX},
     dialect::{Choice, DIALECTS, Dialect, DialectName},
-    id::{DeliveryId as Delivery, EventId as Event, LinkId as Link, OrgId as Org, ReplayId as Replay},
+    id::{
+        BarcodeId as Barcode, DeliveryId as Delivery, EventId as Event, LinkId as Link, OrgId as Org,
+        ReplayId as Replay, UserId as User,
+    },
     label::Kind,
 };
 use poem_openapi::registry::MetaSchema;
@@ -32,6 +36,8 @@ macro_rules! forms {
 forms! {
     /// An organisation's id.
     OrgId: id(&[Org::PREFIX]);
+    /// A person's id.
+    UserId: id(&[User::PREFIX]);
     /// An event's id.
     EventId: id(&[Event::PREFIX]);
     /// A delivery's id.
@@ -66,6 +72,37 @@ forms! {
         min_length: Some(1),
         pattern: Some(r"^[^\u0000]*[^\u0000\t\n\u000b\u000c\r ][^\u0000]*$".into()),
         ..name(100)
+    };
+    /// A barcode's id.
+    BarcodeId: id(&[Barcode::PREFIX]);
+    /// What a barcode says; what its type can say is another matter.
+    BarcodeValue: MetaSchema { min_length: Some(1), example: Some("4006381333931".into()), ..name(VALUE_MAX) };
+    /// A colour.
+    Colour: MetaSchema {
+        pattern: Some("^#[0-9A-Fa-f]{6}$".into()),
+        example: Some("#000000".into()),
+        ..MetaSchema::new("string")
+    };
+    /// The name of another system, in lower case.
+    Provider: MetaSchema {
+        max_length: Some(PROVIDER_MAX),
+        pattern: Some("^[a-z0-9][a-z0-9._-]*$".into()),
+        example: Some("shopify".into()),
+        ..MetaSchema::new("string")
+    };
+    /// The id of a thing in another system.
+    ExternalId: MetaSchema { min_length: Some(1), ..name(EXTERNAL_ID_MAX) };
+    /// Where a thing of another system is seen.
+    ExternalUrl: MetaSchema {
+        pattern: Some(r"^https?://[^\s\\]+$".into()),
+        max_length: Some(barcode::URL_MAX),
+        example: Some("https://shop.example.com/products/42".into()),
+        ..MetaSchema::new_with_format("string", "url")
+    };
+    /// The versions of a picture that the caller has: entity tags (RFC 9110, 8.8.3).
+    EntityTags: MetaSchema {
+        pattern: Some(r#"^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$"#.into()),
+        ..MetaSchema::new("string")
     };
     /// What visitors of a protected link must know.
     Password: MetaSchema { min_length: Some(1), ..name(200) };
@@ -143,6 +180,25 @@ impl Form for IdempotencyKey {
     fn broken(text: &str) -> Option<String> {
         let fits = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         (!fits).then(|| "must be 1 to 255 visible ASCII characters".into())
+    }
+}
+
+/// A type of barcode: one of a few words, of which any spelling is taken.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct BarcodeType;
+
+impl Form for BarcodeType {
+    const NAME: Option<&'static str> = Some("BarcodeType");
+
+    fn schema() -> MetaSchema {
+        words(
+            "A type of barcode. Case and signs are not told apart: `ean13` and `EAN-13` are `EAN_13`.",
+            &BarcodeKind::ALL.map(BarcodeKind::name),
+        )
+    }
+
+    fn broken(text: &str) -> Option<String> {
+        text.parse::<BarcodeKind>().err().map(|rule| rule.to_string())
     }
 }
 

@@ -5,10 +5,9 @@ use domain::{
     caller::Caller,
     code::{self, Code, Target},
     http_url::{HttpUrl, Rules},
-    id::{LabelId, LinkId, OrgId},
-    label::{self, Kind},
-    link::{DESTINATION_MAX, Link, TAGS_MAX, TITLE_MAX},
-    org,
+    id::{LabelId, LinkId},
+    label::Kind,
+    link::{DESTINATION_MAX, Link, TITLE_MAX},
     password::{self, PASSWORD_MAX},
     utm::{self, Utm},
 };
@@ -20,46 +19,11 @@ use super::shape::{ShortLinkInput, ShortLinkPatch, UtmFields};
 use crate::{
     app::App,
     failure::{Failure, FieldError},
-    text::{self, Text},
+    inkode::asked::{broken_tags, check_labels, folder, given, length, opened, tag_ids},
 };
 
-/// The longest text that is searched for, in characters.
-const SEARCH_MAX: usize = 200;
 /// How many codes are tried where nobody chose one.
 const TRIES: usize = 8;
-
-/// A session's organisation is the only one it sees. It may be named by our id or by the session issuer's.
-pub(super) async fn check_org(app: &App, caller: &Caller, asked: Option<&str>) -> Result<(), Failure> {
-    let Some(asked) = asked else { return Ok(()) };
-    match asked.parse::<OrgId>() {
-        Ok(id) if id == caller.org_id => Ok(()),
-        Ok(_) => Err(Failure::not_found("workspace of yours")),
-        Err(_) => {
-            let mut conn = app.store.pool().acquire().await?;
-            let org = org::find(&mut conn, caller.org_id).await?;
-            let named = org.is_some_and(|org| org.external_id.as_deref() == Some(asked));
-            if named { Ok(()) } else { Err(Failure::field("orgId", "must be the id of the session's workspace")) }
-        }
-    }
-}
-
-/// A text that a list is searched for.
-pub(super) fn search(text: String) -> Result<String, Failure> {
-    match length(&text, 0, SEARCH_MAX) {
-        None => Ok(text),
-        Some(rule) => Err(Failure::field("search", rule)),
-    }
-}
-
-/// Reads a folder's id.
-pub(super) fn folder(id: &str) -> Result<LabelId, Failure> {
-    Kind::Folder.read(id).map_err(|_| Failure::field("folderId", "must be the id of a folder"))
-}
-
-/// Reads a tag's id.
-pub(super) fn tag(field: &str, id: &str) -> Result<LabelId, Failure> {
-    Kind::Tag.read(id).map_err(|_| Failure::field(field, "must be the id of a tag"))
-}
 
 /// A change, checked as far as it can be without the link.
 pub(super) struct Change {
@@ -80,20 +44,19 @@ pub(super) struct Change {
 /// Checks a new link; it has its id and no code yet where none was chosen.
 pub(super) async fn new(app: &App, caller: &Caller, input: ShortLinkInput) -> Result<Link, Failure> {
     let now = app.clock.now();
-    let given = |value: Option<_>| value.map_or(MaybeUndefined::Undefined, MaybeUndefined::Value);
     let change = change(
         app,
         ShortLinkPatch {
             destination: Some(input.destination),
             slug: input.slug,
             title: input.title,
-            utm: input.utm.map_or(MaybeUndefined::Undefined, MaybeUndefined::Value),
-            password: input.password.map_or(MaybeUndefined::Undefined, MaybeUndefined::Value),
+            utm: given(input.utm),
+            password: given(input.password),
             active: input.active,
             starts_at: given(input.starts_at),
             expires_at: given(input.expires_at),
-            max_visits: input.max_visits.map_or(MaybeUndefined::Undefined, MaybeUndefined::Value),
-            folder_id: input.folder_id.map_or(MaybeUndefined::Undefined, MaybeUndefined::Value),
+            max_visits: given(input.max_visits),
+            folder_id: given(input.folder_id),
             tag_ids: input.tag_ids,
             archived: None,
         },
@@ -130,7 +93,6 @@ pub(super) async fn change(app: &App, patch: ShortLinkPatch) -> Result<Change, F
     if !wrong.is_empty() {
         return Err(Failure::invalid(wrong));
     }
-    let tags = |tags: Vec<Text<text::TagId>>| tags.iter().filter_map(|tag| Some(Kind::Tag.read(tag).ok()?.0)).collect();
     Ok(Change {
         destination: patch.destination.map(Into::into),
         slug: patch.slug.and_then(|slug| slug.parse().ok()),
@@ -146,7 +108,7 @@ pub(super) async fn change(app: &App, patch: ShortLinkPatch) -> Result<Change, F
         expires_at: opened(patch.expires_at),
         max_visits: opened(patch.max_visits),
         folder_id: opened(patch.folder_id).map(|id| id.and_then(|id| Kind::Folder.read(&id).ok())),
-        tag_ids: patch.tag_ids.map(tags),
+        tag_ids: patch.tag_ids.as_deref().map(tag_ids),
         archived: patch.archived,
     })
 }
@@ -173,43 +135,14 @@ fn broken(patch: &ShortLinkPatch) -> Vec<FieldError> {
     if let MaybeUndefined::Value(id) = &patch.folder_id {
         rule("folderId", folder(id).err().map(|_| "must be the id of a folder".into()));
     }
-    if let Some(tags) = &patch.tag_ids {
-        rule("tagIds", (tags.len() > TAGS_MAX).then(|| format!("must be at most {TAGS_MAX}")));
-        for (n, tag) in tags.iter().enumerate() {
-            let broken = match Kind::Tag.read(tag) {
-                Err(_) => Some("must be the id of a tag".into()),
-                Ok(_) if tags[..n].contains(tag) => Some("must not be given twice".into()),
-                Ok(_) => None,
-            };
-            rule(&format!("tagIds[{n}]"), broken);
-        }
-    }
+    wrong.extend(patch.tag_ids.as_deref().map(broken_tags).unwrap_or_default());
     wrong
-}
-
-/// The rule of a text's length, if it breaks it. Postgres keeps every character but U+0000.
-fn length(text: &str, least: usize, most: usize) -> Option<String> {
-    let fits = (least..=most).contains(&text.chars().count()) && !text.contains('\0');
-    let rule = if least == 0 {
-        format!("must be at most {most} characters")
-    } else {
-        format!("must be {least} to {most} characters")
-    };
-    (!fits).then_some(rule)
 }
 
 /// Its work would hold up every other request of the thread.
 async fn hash(app: &App, password: String) -> Result<String, Failure> {
     let chance = app.chance.clone();
     tokio::task::spawn_blocking(move || password::hash(&password, &chance)).await.map_err(Failure::internal)
-}
-
-fn opened<T>(value: MaybeUndefined<T>) -> Option<Option<T>> {
-    match value {
-        MaybeUndefined::Undefined => None,
-        MaybeUndefined::Null => Some(None),
-        MaybeUndefined::Value(value) => Some(Some(value)),
-    }
 }
 
 fn destination(text: &str) -> Result<(), String> {
@@ -273,7 +206,7 @@ impl Change {
 
 /// Stores a new link with its code and tells the processes that redirect.
 pub(super) async fn store(app: &App, conn: &mut PgConnection, mut link: Link) -> Result<Link, Failure> {
-    check_labels(conn, &link, &Link { folder_id: None, tag_ids: vec![], ..link.clone() }).await?;
+    check_labels(conn, link.org_id, (link.folder_id, &link.tag_ids), (None, &[])).await?;
     if link.slug.is_empty() {
         link.slug = free_code(app, conn, &link).await?;
     } else {
@@ -301,28 +234,4 @@ async fn free_code(app: &App, conn: &mut PgConnection, link: &Link) -> Result<St
         }
     }
     Err(Failure::internal("no free code was found"))
-}
-
-/// Refuses a folder or a tag that is new to the link and is none of the organisation's, or put away.
-pub(super) async fn check_labels(conn: &mut PgConnection, link: &Link, before: &Link) -> Result<(), Failure> {
-    let mut wrong = vec![];
-    if let Some(folder) = link.folder_id.filter(|_| link.folder_id != before.folder_id)
-        && label::lock_known(conn, link.org_id, Kind::Folder, &[folder]).await?.is_empty()
-    {
-        wrong.push(FieldError::new("folderId", "must be a folder of yours that is not archived"));
-    }
-    let fresh: Vec<LabelId> =
-        link.tag_ids.iter().filter(|id| !before.tag_ids.contains(id)).map(|id| LabelId(*id)).collect();
-    if !fresh.is_empty() {
-        let known = label::lock_known(conn, link.org_id, Kind::Tag, &fresh).await?;
-        let unknown = link.tag_ids.iter().enumerate().filter(|(_, id)| {
-            let id = LabelId(**id);
-            fresh.contains(&id) && !known.contains(&id)
-        });
-        wrong.extend(
-            unknown
-                .map(|(n, _)| FieldError::new(format!("tagIds[{n}]"), "must be a tag of yours that is not archived")),
-        );
-    }
-    if wrong.is_empty() { Ok(()) } else { Err(Failure::invalid(wrong)) }
 }
