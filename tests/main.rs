@@ -5,6 +5,7 @@ mod address;
 mod api_key;
 mod auth;
 mod barcode;
+mod change;
 mod clock;
 mod config;
 mod contract;

@@ -110,6 +110,11 @@ impl Target {
     }
 }
 
+/// The address of a code: below `base` on the installation's own domain, the empty one, and behind the slash of any other.
+pub fn address(base: &str, domain: &str, code: &str) -> String {
+    if domain.is_empty() { format!("{base}/{code}") } else { format!("https://{domain}/{code}") }
+}
+
 /// Takes a code for a target; `false` when it is taken. Waits for a transaction that is about to take the same one.
 pub async fn take(
     conn: &mut PgConnection,

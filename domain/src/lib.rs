@@ -10,6 +10,7 @@ pub mod attempt;
 pub mod barcode;
 pub mod caller;
 pub mod chance;
+pub mod change;
 pub mod clock;
 pub mod code;
 pub mod delivery;

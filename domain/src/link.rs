@@ -17,7 +17,7 @@ pub const TITLE_MAX: usize = 200;
 pub const TAGS_MAX: usize = 50;
 
 /// A link.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Link {
     /// Its id.
     pub id: LinkId,

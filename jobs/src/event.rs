@@ -137,7 +137,8 @@ pub async fn resend(
     Ok(reopened)
 }
 
-async fn send(
+/// Stores deliveries and the jobs of those that go out now.
+pub(crate) async fn send(
     tx: &mut Tx<'_>,
     deliveries: &[NewDelivery],
     request_id: Option<&str>,

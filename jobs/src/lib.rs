@@ -4,6 +4,7 @@
 //! runner is named here: `workers` wraps [`queue`] for apalis.
 
 pub mod batch;
+pub mod change;
 pub mod delivery;
 pub mod endpoint;
 pub mod event;

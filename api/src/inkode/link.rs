@@ -1,16 +1,19 @@
-//! `/api/links`: short links, made and changed with a session. Each change is told to every process that redirects, in the
-//! transaction that makes it.
+//! `/api/links`: short links, made and changed with a session. Each change is told to every process that redirects and to
+//! the webhooks that listen, in the transaction that makes it.
 
 mod draft;
+mod event;
 mod shape;
 
 use domain::{
     caller::Caller,
+    change::Change,
     code::{self, Target},
     id::LinkId,
     link::{self, Link, Wanted},
     route,
 };
+use poem::Request;
 use poem_openapi::{
     ApiResponse, OpenApi,
     param::{Header, Path, Query},
@@ -27,7 +30,7 @@ use crate::{
     inkode::asked,
     input::Input,
     page,
-    server::Tag,
+    server::{Tag, request_id},
     surface::{Failed, Own},
     text::{self, Text},
 };
@@ -96,6 +99,7 @@ impl LinkApi {
         #[oai(name = "Idempotency-Key")]
         key: Header<Option<Text<text::IdempotencyKey>>>,
         input: Input<ShortLinkInput>,
+        request: &Request,
     ) -> Result<Created<ShortLink>, Failed<Own>> {
         let (app, caller) = (&self.0, &auth.0);
         let once = Once { operation: "createLink", key: key.0.as_deref(), hash: &input.hash };
@@ -109,6 +113,8 @@ impl LinkApi {
             Begun::Fresh(creation) => creation,
         };
         let link = draft::store(app, &mut creation.tx, draft).await?;
+        let happened = event::happened(app, Change::Created, None, link.clone());
+        event::publish(app, &mut creation.tx, &[happened], request_id(request)).await?;
         let (domain, slug) = (link.domain.clone(), link.slug.clone());
         let created = creation.finish(&ShortLink::new(app, link)).await?;
         app.routes.forget(&domain, &slug).await;
@@ -153,8 +159,9 @@ impl LinkApi {
         /// The link.
         id: Path<Text<text::LinkId>>,
         input: Input<ShortLinkPatch>,
+        request: &Request,
     ) -> Result<Json<ShortLink>, Failed<Own>> {
-        let link = self.change(&auth.0, read(&id.0)?, input.value).await?;
+        let link = self.change(&auth.0, read(&id.0)?, input.value, request_id(request)).await?;
         Ok(Json(ShortLink::new(&self.0, link)))
     }
 
@@ -165,6 +172,7 @@ impl LinkApi {
         auth: Auth<Session>,
         /// The link.
         id: Path<Text<text::LinkId>>,
+        request: &Request,
     ) -> Result<Deleted, Failed<Own>> {
         let (app, caller, id) = (&self.0, &auth.0, read(&id.0)?);
         let mut tx = app.store.begin().await?;
@@ -172,6 +180,8 @@ impl LinkApi {
         code::release(&mut tx, caller.org_id, Target::Link(id)).await?;
         link::delete(&mut tx, caller.org_id, id).await?;
         route::tell_changed(&mut tx, &link.domain, &link.slug).await?;
+        let happened = event::happened(app, Change::Deleted, None, link.clone());
+        event::publish(app, &mut tx, &[happened], request_id(request)).await?;
         tx.commit().await?;
         app.routes.forget(&link.domain, &link.slug).await;
         Ok(Deleted::Gone)
@@ -179,7 +189,13 @@ impl LinkApi {
 }
 
 impl LinkApi {
-    async fn change(&self, caller: &Caller, id: LinkId, patch: ShortLinkPatch) -> Result<Link, Failure> {
+    async fn change(
+        &self,
+        caller: &Caller,
+        id: LinkId,
+        patch: ShortLinkPatch,
+        request_id: Option<String>,
+    ) -> Result<Link, Failure> {
         let app = &self.0;
         let change = draft::change(app, patch).await?;
         let mut tx = app.store.begin().await?;
@@ -200,6 +216,8 @@ impl LinkApi {
         }
         link::update(&mut tx, &link).await?;
         route::tell_changed(&mut tx, &link.domain, &link.slug).await?;
+        let happened = event::happened(app, Change::Updated, Some(before.clone()), link.clone());
+        event::publish(app, &mut tx, &[happened], request_id).await?;
         tx.commit().await?;
         app.routes.forget(&before.domain, &before.slug).await;
         app.routes.forget(&link.domain, &link.slug).await;

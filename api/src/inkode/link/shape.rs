@@ -1,7 +1,7 @@
 //! Short links on the wire.
 
 use chrono::{DateTime, Utc};
-use domain::{label::Kind, link::Link, utm::Utm};
+use domain::{code, label::Kind, link::Link, utm::Utm};
 use poem_openapi::{Enum, Object, types::MaybeUndefined};
 use serde::{Deserialize, Deserializer};
 
@@ -197,7 +197,7 @@ impl ShortLink {
     pub(super) fn new(app: &App, link: Link) -> Self {
         Self {
             id: link.id.to_string().into(),
-            short_url: format!("{}/{}", app.settings.short_url, link.slug).into(),
+            short_url: code::address(&app.settings.short_url, &link.domain, &link.slug).into(),
             slug: link.slug.into(),
             destination: link.destination.into(),
             title: link.title,
