@@ -13,6 +13,8 @@ use crate::config::{Purpose, Settings};
 pub enum AdminCommand {
     /// Create an organisation.
     CreateOrg(identity::CreateOrg),
+    /// Put an organisation on another plan.
+    SetPlan(identity::SetPlan),
     /// Create a person and make them a member of an organisation.
     CreateUser(identity::CreateUser),
     /// Create an API key; it is shown now and never again.
@@ -35,6 +37,7 @@ pub async fn run(command: AdminCommand) -> anyhow::Result<()> {
     let store = jobs::store::Store::new(pool);
     match command {
         AdminCommand::CreateOrg(args) => args.run(&store, &clock).await,
+        AdminCommand::SetPlan(args) => args.run(&store).await,
         AdminCommand::CreateUser(args) => args.run(&store, &clock).await,
         AdminCommand::CreateKey(args) => args.run(&store, &clock).await,
         AdminCommand::CreateSession(args) => args.run(&store, &clock, &settings).await,

@@ -36,6 +36,7 @@ mod migration;
 mod misbehaving;
 mod openapi;
 mod payload;
+mod plan;
 mod postgres;
 mod program;
 mod qrstudio;

@@ -1,5 +1,6 @@
 //! What can go wrong in a request, before it has any surface's shape.
 
+use domain::quota::Full;
 use poem::http::StatusCode;
 
 /// One field that breaks a rule.
@@ -34,12 +35,14 @@ pub struct Failure {
     pub retry_after_s: Option<u64>,
     /// The methods that a route has, where the method was wrong.
     pub allow: Option<String>,
+    /// What the plan has no room for.
+    pub full: Option<Full>,
 }
 
 impl Failure {
     /// A failure of our own wording.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), fields: vec![], retry_after_s: None, allow: None }
+        Self { status, code, message: message.into(), fields: vec![], retry_after_s: None, allow: None, full: None }
     }
 
     /// 400: fields that break rules, at least one.
@@ -145,6 +148,13 @@ impl From<domain::caller::Forbidden> for Failure {
             first.make_ascii_uppercase();
         }
         Self::forbidden(message + ".")
+    }
+}
+
+impl From<Full> for Failure {
+    /// 402.
+    fn from(full: Full) -> Self {
+        Self { full: Some(full), ..Self::new(StatusCode::PAYMENT_REQUIRED, "plan_limit", full.to_string()) }
     }
 }
 

@@ -93,6 +93,8 @@ fn problem(failure: &Failure, status: StatusCode, request_id: &str) -> Value {
         detail: failure.message.clone(),
         request_id: request_id.into(),
         errors: (!errors.is_empty()).then_some(errors),
+        limit: failure.full.map(|full| full.most),
+        used: failure.full.map(|full| full.used),
     }
     .to_json()
     .unwrap_or_default()
@@ -181,19 +183,20 @@ macro_rules! shapes {
 
 shapes! {
     /// Our own surfaces.
-    Own: Problem, PROBLEM, [400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503];
+    Own: Problem, PROBLEM, [400, 401, 402, 403, 404, 409, 413, 415, 422, 429, 500, 503];
     /// iloveQR.
-    Iloveqr: ErrorEnvelope, JSON, [400, 401, 403, 404, 409, 413, 415, 429, 500, 503];
+    Iloveqr: ErrorEnvelope, JSON, [400, 401, 402, 403, 404, 409, 413, 415, 429, 500, 503];
     /// InkLink.
-    Inklink: ErrorEnvelope, JSON, [400, 401, 404, 409, 413, 415, 429, 500, 503];
+    Inklink: ErrorEnvelope, JSON, [400, 401, 402, 404, 409, 413, 415, 429, 500, 503];
     /// QR Code Agency.
-    Qrstudio: DetailError, JSON, [400, 401, 403, 404, 409, 413, 415, 429, 500, 503];
+    Qrstudio: DetailError, JSON, [400, 401, 402, 403, 404, 409, 413, 415, 429, 500, 503];
 }
 
 fn meaning(status: u16) -> &'static str {
     match status {
         400 => "A field breaks a rule, or the body is no valid JSON.",
         401 => "No valid proof of identity.",
+        402 => "The plan has no room for more.",
         403 => "The caller may not do this.",
         404 => "There is no such thing in the caller's organisation.",
         409 => "The request conflicts with an earlier one or with the present state.",

@@ -166,6 +166,7 @@ async fn create(
     if draft.enabled {
         rule::room(caller, dialect, tx).await?;
     }
+    rule::included(caller, tx).await?;
     let now = app.clock.now();
     let id = EndpointId::new(now, &app.chance);
     let sealed = app.sealing.seal(secret.as_bytes(), &secret_context(id), &app.chance);

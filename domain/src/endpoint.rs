@@ -190,6 +190,16 @@ pub async fn count_active(conn: &mut PgConnection, org_id: OrgId, dialect: Diale
     .await
 }
 
+/// How many endpoints an organisation has, of all dialects, switched on or off.
+pub async fn count(conn: &mut PgConnection, org_id: OrgId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from endpoints where org_id = $1 and deleted_at is null"#,
+        org_id.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// An endpoint that is about to be stored.
 #[derive(Debug)]
 pub struct NewEndpoint<'a> {

@@ -167,6 +167,13 @@ pub(crate) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
+/// How many links of an organisation are not put away.
+pub async fn count(conn: &mut PgConnection, org_id: OrgId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from links where org_id = $1 and archived_at is null"#, org_id.0)
+        .fetch_one(conn)
+        .await
+}
+
 /// Stores a new link.
 pub async fn insert(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Error> {
     sqlx::query!(

@@ -13,6 +13,7 @@ pub mod job;
 pub mod lane;
 pub mod mail;
 pub mod queue;
+pub mod quota;
 pub mod replay;
 pub mod schedule;
 pub mod session_key;

@@ -72,6 +72,28 @@ impl CreateOrg {
     }
 }
 
+/// The arguments of `admin set-plan`.
+#[derive(Debug, Args)]
+pub struct SetPlan {
+    /// The organisation's slug.
+    #[arg(long)]
+    org: Slug,
+    /// free, starter, pro, business or enterprise.
+    #[arg(long, value_parser = plan)]
+    plan: Plan,
+}
+
+impl SetPlan {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let mut tx = store.begin().await?;
+        let org = find_org(&mut tx, &self.org).await?;
+        org::set_plan(&mut tx, org.id, self.plan).await?;
+        tx.commit().await?;
+        print(&json!({"id": org.id, "slug": org.slug.as_str(), "plan": self.plan.name()}));
+        Ok(())
+    }
+}
+
 /// The arguments of `admin create-user`.
 #[derive(Debug, Args)]
 pub struct CreateUser {

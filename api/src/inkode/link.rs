@@ -112,6 +112,7 @@ impl LinkApi {
             Begun::Before(before) => return Ok(before),
             Begun::Fresh(creation) => creation,
         };
+        draft::room(caller, &mut creation.tx, 1).await?;
         let link = draft::store(app, &mut creation.tx, draft).await?;
         let happened = event::happened(app, Change::Created, None, link.clone());
         event::publish(app, &mut creation.tx, &[happened], request_id(request)).await?;
@@ -209,6 +210,9 @@ impl LinkApi {
             (before.folder_id, &before.tag_ids),
         )
         .await?;
+        if before.archived_at.is_some() && link.archived_at.is_none() {
+            draft::room(caller, &mut tx, 1).await?;
+        }
         if link.slug != before.slug {
             code::release(&mut tx, caller.org_id, Target::Link(id)).await?;
             draft::take_code(&mut tx, &link).await?;

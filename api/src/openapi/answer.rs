@@ -19,6 +19,17 @@ const CONFLICTS: [&str; 10] = [
 /// Operations that can be asked for what cannot be done.
 const UNSUPPORTED: [&str; 3] = ["createBarcode", "updateBarcode", "getBarcodeImage"];
 
+/// Operations that make something of which a plan includes so many, or take it back from the archive.
+const COUNTED: [&str; 7] = [
+    "createLink",
+    "updateLink",
+    "createWebhookEndpoint",
+    "createIloveqrWebhook",
+    "createInklinkEndpoint",
+    "createInkrEndpoint",
+    "createQrstudioWebhook",
+];
+
 /// Answers that one operation has of its own: what it says, or `None` where it never gives it.
 const OWN: [(&str, &str, Option<&str>); 2] = [
     ("rotateInklinkSecret", "404", None),
@@ -133,6 +144,7 @@ impl Facts {
         match status {
             "400" => self.body || self.outside_path,
             "401" | "403" | "429" => self.secured,
+            "402" => COUNTED.contains(&self.id.as_str()),
             "404" => self.in_path,
             "409" => self.idempotent || CONFLICTS.contains(&self.id.as_str()),
             "413" | "415" => self.body,

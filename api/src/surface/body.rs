@@ -22,6 +22,10 @@ pub struct Problem {
     pub(super) request_id: String,
     /// The fields that break rules.
     pub(super) errors: Option<Vec<ProblemField>>,
+    /// With `plan_limit`: how many the plan includes.
+    pub(super) limit: Option<i64>,
+    /// With `plan_limit`: how many are in use.
+    pub(super) used: Option<i64>,
 }
 
 /// A field that breaks a rule.
@@ -116,6 +120,8 @@ impl Example for Problem {
             detail: "url must be an https:// URL".into(),
             request_id: REQUEST_ID_EXAMPLE.into(),
             errors: Some(vec![ProblemField::example()]),
+            limit: None,
+            used: None,
         }
     }
 }

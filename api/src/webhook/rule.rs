@@ -5,6 +5,8 @@ use domain::{
     dialect::{self, Choice, Dialect},
     endpoint,
     http_url::{HttpUrl, Rules},
+    plan::Quota,
+    quota,
 };
 use jobs::store::Tx;
 use poem::http::StatusCode;
@@ -32,6 +34,14 @@ pub(super) async fn room(caller: &Caller, dialect: &Dialect, tx: &mut Tx<'_>) ->
     }
     let message = format!("An organisation can have at most {most} active webhooks.");
     Err(Failure::new(StatusCode::BAD_REQUEST, "endpoint_limit", message))
+}
+
+/// Whether the plan includes one more endpoint, switched on or off.
+pub(super) async fn included(caller: &Caller, tx: &mut Tx<'_>) -> Result<(), Failure> {
+    if let Some(most) = quota::lock(tx, caller.org_id, caller.plan, Quota::Endpoints).await? {
+        quota::room(Quota::Endpoints, most, endpoint::count(tx, caller.org_id).await?, 1)?;
+    }
+    Ok(())
 }
 
 /// The text of a URL.

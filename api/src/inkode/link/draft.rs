@@ -7,8 +7,10 @@ use domain::{
     http_url::{HttpUrl, Rules},
     id::{LabelId, LinkId},
     label::Kind,
-    link::{DESTINATION_MAX, Link, TITLE_MAX},
+    link::{self, DESTINATION_MAX, Link, TITLE_MAX},
     password::{self, PASSWORD_MAX},
+    plan::Quota,
+    quota,
     utm::{self, Utm},
 };
 use poem_openapi::types::MaybeUndefined;
@@ -215,6 +217,12 @@ pub(super) async fn store(app: &App, conn: &mut PgConnection, mut link: Link) ->
     domain::link::insert(conn, &link).await?;
     domain::route::tell_changed(conn, &link.domain, &link.slug).await?;
     Ok(link)
+}
+
+/// How many of `adding` links the plan has room for, at least one.
+pub(super) async fn room(caller: &Caller, conn: &mut PgConnection, adding: i64) -> Result<i64, Failure> {
+    let Some(most) = quota::lock(conn, caller.org_id, caller.plan, Quota::Links).await? else { return Ok(adding) };
+    Ok(quota::room(Quota::Links, most, link::count(conn, caller.org_id).await?, adding)?)
 }
 
 /// Takes the code that a link has.

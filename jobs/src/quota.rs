@@ -1,0 +1,43 @@
+//! Thresholds of a month's scans: each is told once per month.
+
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use domain::{
+    chance::Chance,
+    change::{Change, Happened, QuotaReached},
+    id::OrgId,
+    plan::Quota,
+    quota,
+};
+
+use crate::{change, store::Tx};
+
+/// The first day of the month (UTC) in which `at` is.
+pub fn month(at: DateTime<Utc>) -> NaiveDate {
+    at.date_naive().with_day(1).unwrap_or_default()
+}
+
+/// Publishes the thresholds that organisations have reached with `used` scans in the present month, robots not counted;
+/// returns how many. For whoever counts visits, in the transaction that counts them; the same figures twice tell nothing
+/// twice.
+pub async fn check_scans(
+    tx: &mut Tx<'_>,
+    used: &[(OrgId, i64)],
+    now: DateTime<Utc>,
+    chance: &Chance,
+) -> Result<usize, sqlx::Error> {
+    if used.is_empty() {
+        return Ok(0);
+    }
+    let reached = quota::note_thresholds(tx, Quota::MonthlyScans, month(now), used, now).await?;
+    let happened: Vec<Happened<QuotaReached>> = reached
+        .iter()
+        .filter_map(|threshold| {
+            let (_, used) = used.iter().find(|(org_id, _)| *org_id == threshold.org_id)?;
+            let most = threshold.plan.includes(Quota::MonthlyScans)?;
+            let subject = QuotaReached { plan: threshold.plan, most, used: *used, threshold: threshold.percent };
+            Some(Happened { org_id: threshold.org_id, change: Change::Reached, at: now, subject })
+        })
+        .collect();
+    change::publish(tx, &happened, None, now, chance).await?;
+    Ok(reached.len())
+}
