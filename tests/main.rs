@@ -39,6 +39,8 @@ mod payload;
 mod plan;
 mod postgres;
 mod program;
+mod qr_content;
+mod qr_picture;
 mod qrstudio;
 mod queue;
 mod rate;

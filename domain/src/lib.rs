@@ -29,6 +29,7 @@ pub mod org;
 pub mod partition;
 pub mod password;
 pub mod plan;
+pub mod qr;
 pub mod quota;
 pub mod replay;
 pub mod route;

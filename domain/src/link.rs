@@ -5,6 +5,7 @@ use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
+    http_url::{HttpUrl, Rules},
     id::{LabelId, LinkId, OrgId, UserId},
     utm::Utm,
 };
@@ -160,6 +161,16 @@ pub async fn list(
     )
     .fetch_all(conn)
     .await
+}
+
+/// The rule that an address to lead to breaks, if it does: http or https, by the WHATWG URL Standard.
+pub fn check_destination(text: &str) -> Result<(), String> {
+    // A fragment is the browser's own affair, and names a place like anything else.
+    let plain = text.split('#').next().unwrap_or(text);
+    if text.chars().count() > DESTINATION_MAX || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("must be at most {DESTINATION_MAX} characters without white space"));
+    }
+    HttpUrl::parse(plain, Rules { allow_http: true, max_chars: DESTINATION_MAX }).map(drop).map_err(|e| e.to_string())
 }
 
 /// A text as a pattern that fits only itself.

@@ -5,6 +5,7 @@ pub mod app;
 pub mod database;
 pub mod org;
 pub mod receiver;
+pub mod scanner;
 pub mod webhook;
 
 pub use app::{Reply, TestApp};

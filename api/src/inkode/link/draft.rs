@@ -4,10 +4,9 @@ use chrono::{DateTime, Utc};
 use domain::{
     caller::Caller,
     code::{self, Code, Target},
-    http_url::{HttpUrl, Rules},
     id::{LabelId, LinkId},
     label::Kind,
-    link::{self, DESTINATION_MAX, Link, TITLE_MAX},
+    link::{self, Link, TITLE_MAX, check_destination},
     password::{self, PASSWORD_MAX},
     plan::Quota,
     quota,
@@ -121,7 +120,7 @@ fn broken(patch: &ShortLinkPatch) -> Vec<FieldError> {
     let mut rule = |field: &str, broken: Option<String>| {
         wrong.extend(broken.map(|message| FieldError::new(field, message)));
     };
-    rule("destination", patch.destination.as_deref().and_then(|text| destination(text).err()));
+    rule("destination", patch.destination.as_deref().and_then(|text| check_destination(text).err()));
     rule("slug", patch.slug.as_deref().and_then(|text| Some(text.parse::<Code>().err()?.to_string())));
     rule("title", patch.title.as_deref().and_then(|text| length(text, 0, TITLE_MAX)));
     if let MaybeUndefined::Value(fields) = &patch.utm {
@@ -145,15 +144,6 @@ fn broken(patch: &ShortLinkPatch) -> Vec<FieldError> {
 async fn hash(app: &App, password: String) -> Result<String, Failure> {
     let chance = app.chance.clone();
     tokio::task::spawn_blocking(move || password::hash(&password, &chance)).await.map_err(Failure::internal)
-}
-
-fn destination(text: &str) -> Result<(), String> {
-    // A fragment is the browser's own affair, and names a place like anything else.
-    let plain = text.split('#').next().unwrap_or(text);
-    if text.chars().count() > DESTINATION_MAX || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(format!("must be at most {DESTINATION_MAX} characters without white space"));
-    }
-    HttpUrl::parse(plain, Rules { allow_http: true, max_chars: DESTINATION_MAX }).map(drop).map_err(|e| e.to_string())
 }
 
 fn named(fields: &UtmFields) -> [(&'static str, Option<&str>); 5] {

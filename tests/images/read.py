@@ -1,0 +1,54 @@
+"""Reads codes from pictures with decoders that nobody here wrote: zxing-cpp and zbarimg.
+
+Takes paths of PNG, SVG and PDF files on standard input, one per line, and answers each with a line of JSON:
+{"zxing": [[format, text], …], "zbar": [[format, text], …], "mode": Pillow's, "size": [width, height], "colours": how many
+a PNG has, up to 256, or 0}.
+SVG is drawn by resvg and PDF by PDFium.
+"""
+
+import io
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import pypdfium2
+import resvg_py
+import zxingcpp
+from PIL import Image
+
+# Pixels of a side of what has none.
+SIDE = 800
+
+
+def pixels(path):
+    if path.suffix == ".pdf":
+        page = pypdfium2.PdfDocument(path)[0]
+        return page.render(scale=SIDE / page.get_width()).to_pil().convert("RGB")
+    if path.suffix == ".svg":
+        drawn = resvg_py.svg_to_bytes(svg_string=path.read_text(), width=SIDE)
+        return Image.open(io.BytesIO(bytes(drawn))).convert("RGB")
+    return Image.open(path)
+
+
+def zbar(path):
+    # Not --xml, which breaks whatever is not ASCII.
+    run = subprocess.run(["zbarimg", "--nodbus", "--quiet", path], capture_output=True, check=False)
+    # 4 says that it found nothing.
+    if run.returncode not in (0, 4):
+        raise SystemExit(f"zbarimg failed: {run.stderr.decode()}")
+    said = run.stdout.decode()
+    # One code to a picture: were there two, the second would stand in the text of the first.
+    return [said.removesuffix("\n").split(":", 1)] if said else []
+
+
+with tempfile.TemporaryDirectory() as scratch:
+    for line in sys.stdin:
+        path = pathlib.Path(line.rstrip("\n"))
+        seen = pixels(path)
+        flat = pathlib.Path(scratch) / "seen.png"
+        seen.convert("RGB").save(flat)
+        read = [[str(code.format), code.text] for code in zxingcpp.read_barcodes(seen.convert("L"))]
+        palette = len(seen.getcolors(256) or []) if path.suffix == ".png" else None
+        print(json.dumps({"zxing": read, "zbar": zbar(flat), "mode": seen.mode, "size": seen.size, "colours": palette}))
