@@ -198,3 +198,16 @@ async fn a_change_reaches_other_processes_within_a_second_also_after_their_conne
         sqlx::query(cut).fetch_all(app.store.pool()).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_redirect_names_its_request_like_any_other_answer() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    link(&app, &org, json!({})).await;
+    let named = app.send("GET", "/r/summer", &[("x-request-id", "mine-1")], None).await;
+    assert_eq!(named.header("x-request-id"), Some("mine-1"));
+    for path in ["/r/summer", "/r/unknown"] {
+        let reply = app.send("GET", path, &[("x-request-id", "not a plain word")], None).await;
+        assert!(reply.header("x-request-id").is_some_and(|id| id.starts_with("req_")), "{path}");
+    }
+}

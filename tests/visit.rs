@@ -8,7 +8,10 @@ use domain::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{TestApp, TestOrg};
+use crate::support::{
+    Receiver, TestApp, TestOrg,
+    receiver::{Reply, Script},
+};
 
 const PHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
                      Version/17.5 Mobile/15E148 Safari/604.1";
@@ -184,6 +187,25 @@ async fn a_batch_that_is_stored_again_after_it_was_counted_changes_nothing() {
     assert_eq!(figures(&stats(&app, &org, &link, "").await), [5, 5, 0, 5]);
 }
 
+#[tokio::test]
+async fn a_visit_is_told_to_those_who_listen_and_a_programs_is_not() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let receiver = Receiver::start(Script::always(Reply::ok()));
+    app.endpoint(&org, "inkode", &receiver.url(), &["link.clicked"]).await;
+    let link = link(&app, &org, "summer").await;
+    visit(&app, "summer", "10.0.0.1", PHONE).await;
+    visit(&app, "summer", "10.0.0.2", "curl/8.5.0").await;
+    app.pass(Duration::seconds(1)).await;
+    let told: Vec<Value> =
+        receiver.received().iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let payload = &told[0]["payload"];
+    assert_eq!((&told[0]["event"], &payload["slug"]), (&json!("link.clicked"), &json!("summer")));
+    assert_eq!(payload["id"].as_str(), link.rsplit('/').next());
+    assert_eq!((&payload["device"], &payload["isUnique"]), (&json!("mobile"), &json!(true)));
+}
+
 #[test]
 fn a_day_keeps_a_bounded_number_of_values_apart_and_loses_no_visit() {
     let mut tally = Tally::default();
@@ -197,6 +219,7 @@ fn a_day_keeps_a_bounded_number_of_values_apart_and_loses_no_visit() {
 
 fn counted(hour: u32, is_bot: bool) -> Counted {
     Counted {
+        id: OrgId::SYSTEM.0,
         org_id: OrgId::SYSTEM,
         target_id: OrgId::SYSTEM.0,
         at: Utc.with_ymd_and_hms(2026, 3, 2, hour, 0, 0).unwrap(),

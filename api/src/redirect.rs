@@ -38,11 +38,11 @@ fn code_of<'r>(app: &App, request: &'r Request) -> Option<&'r str> {
 }
 
 /// The answer to a request for a code; `None` where it is for something else.
-pub async fn answer(app: &App, request: &mut Request) -> Option<Response> {
+pub async fn answer(app: &App, request: &mut Request, id: &str) -> Option<Response> {
     let code = code_of(app, request)?;
     // A QR code's scanner may add a slash.
     let code = code.strip_suffix('/').unwrap_or(code).to_owned();
-    let response = lead(app, request, code).await;
+    let response = lead(app, request, &code).await;
     let outcome = match response.status().as_u16() {
         302 => "redirect",
         401 => "password",
@@ -52,16 +52,17 @@ pub async fn answer(app: &App, request: &mut Request) -> Option<Response> {
         _ => "other",
     };
     metrics::counter!("inkfleet_redirects_total", "outcome" => outcome).increment(1);
+    tracing::debug!(request_id = id, code, outcome, "redirect");
     Some(response)
 }
 
-async fn lead(app: &App, request: &mut Request, code: String) -> Response {
+async fn lead(app: &App, request: &mut Request, code: &str) -> Response {
     let reads = [Method::GET, Method::HEAD].contains(request.method());
     if !reads && *request.method() != Method::POST {
         let refused = Response::builder().status(StatusCode::METHOD_NOT_ALLOWED);
         return refused.header(header::ALLOW, "GET, HEAD, POST").finish();
     }
-    let route = match app.routes.find("", &code).await {
+    let route = match app.routes.find("", code).await {
         Ok(Some(route)) => route,
         Ok(None) => return page::unknown(),
         Err(error) => {

@@ -161,12 +161,14 @@ impl<E: Endpoint> Endpoint for Edge<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let id = incoming_id(&request).unwrap_or_else(|| format!("req_{}", self.app.chance.alphanumeric(20)));
         if self.redirects
-            && let Some(response) = redirect::answer(&self.app, &mut request).await
+            && let Some(mut response) = redirect::answer(&self.app, &mut request, &id).await
         {
+            name_request(&mut response, &id);
             return Ok(response);
         }
-        Ok(respond(&self.app, &self.inner, request).await)
+        Ok(respond(&self.inner, request, id).await)
     }
 }
 
@@ -181,9 +183,8 @@ pub(crate) fn framework_document() -> serde_json::Value {
 }
 
 /// Runs one request: its id, its log line, its metrics, and its failure in the surface's shape.
-async fn respond<E: Endpoint>(app: &App, endpoint: &E, mut request: Request) -> Response {
+async fn respond<E: Endpoint>(endpoint: &E, mut request: Request, id: String) -> Response {
     let started = Instant::now();
-    let id = incoming_id(&request).unwrap_or_else(|| format!("req_{}", app.chance.alphanumeric(20)));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let left = LeftSlot::default();
     if Surface::of(&path).trailing_slash {
@@ -248,11 +249,15 @@ fn incoming_id(request: &Request) -> Option<String> {
     ((1..=64).contains(&id.len()) && id.chars().all(plain)).then(|| id.to_owned())
 }
 
-fn finish(response: &mut Response, id: &str, left: &LeftSlot) {
-    let headers = response.headers_mut();
+fn name_request(response: &mut Response, id: &str) {
     if let Ok(id) = HeaderValue::from_str(id) {
-        headers.insert(REQUEST_ID, id);
+        response.headers_mut().insert(REQUEST_ID, id);
     }
+}
+
+fn finish(response: &mut Response, id: &str, left: &LeftSlot) {
+    name_request(response, id);
+    let headers = response.headers_mut();
     // JSON has no charset (RFC 8259); the framework gives it one.
     if headers.get(CONTENT_TYPE).is_some_and(|value| value == "application/json; charset=utf-8") {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -5,6 +5,7 @@ mod deliveries;
 mod program;
 mod queue;
 mod receiver;
+mod redirect;
 mod replay;
 mod report;
 mod retention;
@@ -16,7 +17,7 @@ mod words;
 use anyhow::bail;
 
 /// What `bin/bench` measures, in this order.
-const ALL: [&str; 6] = ["queue", "growth", "scale", "deliveries", "replay", "retention"];
+const ALL: [&str; 7] = ["queue", "growth", "scale", "deliveries", "replay", "retention", "redirects"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -45,6 +46,7 @@ async fn run(name: &str, rest: &[String]) -> anyhow::Result<()> {
         "chaos" => chaos::run(rest).await,
         "deliveries" => deliveries::run(rest).await,
         "replay" => replay::run(rest).await,
+        "redirects" => redirect::run(rest).await,
         "retention" => retention::run(rest).await,
         "receiver" => receiver::run().await,
         _ => bail!("no benchmark is called {name}"),

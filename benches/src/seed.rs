@@ -5,7 +5,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// UUIDv7 (RFC 9562) of a moment.
-const UUID7: &str = "create or replace function bench_uuid7(at timestamptz) returns uuid language sql volatile as $$
+pub const UUID7: &str =
+    "create or replace function bench_uuid7(at timestamptz) returns uuid language sql volatile as $$
   select overlay(encode(overlay(uuid_send(gen_random_uuid())
     placing substring(int8send((extract(epoch from at) * 1000)::bigint) from 3) from 1 for 6), 'hex')
     placing '7' from 13 for 1)::uuid

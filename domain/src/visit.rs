@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 pub use self::{
     count::{Counted, count_batches},
-    read::{Traffic, totals, traffic},
+    read::{Traffic, since, totals, traffic},
     tally::{FACETS, OTHERS, Sum, Tally, Total},
 };
 use crate::id::OrgId;

@@ -1,8 +1,22 @@
-//! Visits: counted once, however they are noted.
+//! Visits: counted once, however they are noted, and told to those who listen.
 
-use chrono::TimeDelta;
-use domain::visit::count_batches;
-use jobs::visit::CountVisits;
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    chance::Chance,
+    change::{self, Change, Click, Happened},
+    id::OrgId,
+    link::{self, Link},
+    visit::{self, Counted, count_batches},
+};
+use jobs::{
+    change::{listeners, tell},
+    quota,
+    store::Tx,
+    visit::CountVisits,
+};
+use uuid::Uuid;
 
 use crate::{
     context::Context,
@@ -14,18 +28,70 @@ const TURN: TimeDelta = TimeDelta::seconds(1);
 
 /// Counts the visits that were noted, portion by portion, until none is left.
 ///
-/// Safe twice: a batch leaves in the transaction that counts it, and is never counted again. Of two runs at the same time
-/// one waits.
+/// Safe twice: a batch leaves in the transaction that counts it and publishes its events, and is never counted again. Of
+/// two runs at the same time one waits.
 pub async fn count(context: Context, _: CountVisits, _: Run) -> anyhow::Result<Outcome> {
     loop {
-        let mut tx = context.store.begin().await?;
+        let (mut tx, now) = (context.store.begin().await?, context.clock.now());
         let Some(visits) = count_batches(&mut tx).await? else {
-            return Ok(Outcome::Snooze(context.clock.now() + TURN));
+            return Ok(Outcome::Snooze(now + TURN));
         };
+        let orgs: Vec<OrgId> = visits.iter().map(|visit| visit.org_id).collect::<BTreeSet<_>>().into_iter().collect();
+        let used = visit::since(&mut tx, &orgs, quota::month(now)).await?;
+        quota::check_scans(&mut tx, &used, now, &context.chance).await?;
+        tell_clicks(&mut tx, &orgs, &visits, now, &context.chance).await?;
         tx.commit().await?;
         if visits.is_empty() {
             return Ok(Outcome::Done);
         }
         metrics::counter!("inkfleet_visits_counted_total").increment(visits.len() as u64);
+    }
+}
+
+/// Tells those who listen of the visits of links.
+async fn tell_clicks(
+    tx: &mut Tx<'_>,
+    orgs: &[OrgId],
+    visits: &[Counted],
+    now: DateTime<Utc>,
+    chance: &Chance,
+) -> Result<(), sqlx::Error> {
+    let listeners = listeners::<Click>(tx, orgs).await?;
+    let heard: Vec<&Counted> = visits.iter().filter(|visit| listeners.any(visit.org_id)).collect();
+    if heard.is_empty() {
+        return Ok(());
+    }
+    let targets: BTreeSet<Uuid> = heard.iter().map(|visit| visit.target_id).collect();
+    let links = link::find_all(tx, &targets.into_iter().collect::<Vec<_>>()).await?;
+    let links: HashMap<Uuid, &Link> = links.iter().map(|link| (link.id.0, link)).collect();
+    let clicks: Vec<Happened<Click>> = heard
+        .into_iter()
+        .filter_map(|visit| {
+            let link = links.get(&visit.target_id)?;
+            let subject =
+                Click { link_id: link.id, slug: link.slug.clone(), visit: told(visit, link.destination.clone()) };
+            Some(Happened { org_id: visit.org_id, change: Change::Visited, at: visit.at, subject })
+        })
+        .collect();
+    tell(tx, &listeners, &clicks, None, now, chance).await?;
+    Ok(())
+}
+
+/// A visit as events tell it.
+fn told(visit: &Counted, destination: String) -> change::Visit {
+    let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    change::Visit {
+        id: visit.id,
+        at: visit.at,
+        destination,
+        country: known(&visit.country),
+        device: known(&visit.device),
+        system: known(&visit.system),
+        browser: known(&visit.browser),
+        referrer: known(&visit.referrer),
+        is_bot: visit.is_bot,
+        is_unique: visit.is_unique,
+        branch: known(&visit.branch),
+        ..change::Visit::default()
     }
 }

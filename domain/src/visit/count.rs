@@ -22,6 +22,8 @@ pub(super) const ALL: Uuid = Uuid::nil();
 /// A visit that was counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counted {
+    /// Its id.
+    pub id: Uuid,
     /// Whose code it was.
     pub org_id: OrgId,
     /// The link or QR code.

@@ -25,5 +25,5 @@ select id, org_id, target_id, at, visitor, is_bot,
              and x.id < uuid_floor((n.day + 1)::timestamp at time zone 'utc')),
        device, system, browser, country, region, language, referrer, branch
 from noted n
-returning org_id as "org_id: OrgId", target_id, at, is_bot, is_unique, device, system, browser, country, region, language,
+returning id, org_id as "org_id: OrgId", target_id, at, is_bot, is_unique, device, system, browser, country, region, language,
           referrer, branch

@@ -63,6 +63,21 @@ pub async fn traffic(
     Ok(Traffic { days, total })
 }
 
+/// How many visits of people each of these organisations has had since `from` (UTC), as far as they were counted.
+pub async fn since(conn: &mut PgConnection, orgs: &[OrgId], from: NaiveDate) -> Result<Vec<(OrgId, i64)>, sqlx::Error> {
+    let orgs: Vec<Uuid> = orgs.iter().map(|org| org.0).collect();
+    let rows = sqlx::query!(
+        r#"select org_id as "org_id: OrgId", sum(visits)::bigint as "visits!" from visit_days
+           where org_id = any($1) and target_id = $2 and day >= $3 group by 1"#,
+        &orgs,
+        ALL,
+        from,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.org_id, row.visits)).collect())
+}
+
 /// What each of `targets` has had in all, as far as it was counted.
 pub async fn totals(
     conn: &mut PgConnection,

@@ -8,7 +8,7 @@ with noted as (
     -- Not a batch that was stored a second time after it was counted.
     and not exists (select from visit_batches_counted c where c.id = b.id)
 )
-select org_id as "org_id!: OrgId", target_id as "target_id!", at as "at!", is_bot as "is_bot!",
+select id as "id!", org_id as "org_id!: OrgId", target_id as "target_id!", at as "at!", is_bot as "is_bot!",
        not is_bot
          and row_number() over (partition by target_id, visitor, day, is_bot order by id) = 1
          and not exists (
