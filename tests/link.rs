@@ -181,3 +181,50 @@ async fn a_list_is_narrowed_by_search_folder_tag_and_state_and_turned_page_by_pa
     let other = app.org("other").await;
     app.owner(&other, "GET", &format!("/api/links?orgId={}", org.id), None).await.expect(404);
 }
+
+#[tokio::test]
+async fn a_list_in_any_order_has_every_link_once_also_when_they_are_changed_between_its_pages() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let variants = json!({"variants": [{"destination": SHOP, "weight": 1}]});
+    let titles = ["b", "C", "a", "c", "", "B", "Ä", "a_b%"];
+    let mut made = vec![];
+    for (n, title) in titles.iter().enumerate() {
+        let body = json!({"slug": format!("s{n}"), "title": title, "routing": if n % 2 == 0 { &variants } else { &Value::Null }});
+        made.push(make(&app, &org, body).await);
+    }
+    app.clock.advance(chrono::Duration::seconds(1));
+    app.owner(&org, "PATCH", &path(&made[3]), Some(json!({"active": false}))).await.expect(200);
+    assert_eq!(slugs(&app, &org, "filter=ab").await, ["s6", "s4", "s2", "s0"]);
+    assert_eq!(slugs(&app, &org, "sort=updated&limit=3").await, ["s3", "s7", "s6"]);
+    assert_eq!(slugs(&app, &org, "sort=created&limit=3").await, ["s7", "s6", "s5"]);
+    for (sort, page) in [("title", 1), ("title", 3), ("updated", 1), ("updated", 3), ("created", 2)] {
+        let whole = slugs(&app, &org, &format!("sort={sort}")).await;
+        assert_eq!(whole.len(), titles.len());
+        let mut found = vec![];
+        let mut query = format!("sort={sort}&limit={page}");
+        loop {
+            let answer = app.owner(&org, "GET", &format!("/api/links?{query}"), None).await.expect(200);
+            let items = answer["items"].as_array().unwrap();
+            found.extend(items.iter().map(|item| item["slug"].as_str().unwrap().to_owned()));
+            let Some(next) = answer["nextCursor"].as_str() else { break };
+            query = format!("sort={sort}&limit={page}&cursor={next}");
+        }
+        assert_eq!(found, whole, "{sort} by {page}");
+    }
+    // The link at a page's end is gone before the next page is asked for.
+    let first = app.owner(&org, "GET", "/api/links?sort=title&limit=2", None).await.expect(200);
+    let whole = slugs(&app, &org, "sort=title").await;
+    assert_eq!(app.owner(&org, "DELETE", &path(&first["items"][1]), None).await.status, 204);
+    let cursor = first["nextCursor"].as_str().unwrap();
+    assert_eq!(slugs(&app, &org, &format!("sort=title&cursor={cursor}")).await, whole[2..]);
+    for wrong in [
+        format!("sort=updated&cursor={cursor}"),
+        format!("cursor={cursor}"),
+        "cursor=link_x".into(),
+        format!("sort=title&cursor={cursor}!"),
+    ] {
+        let answer = app.owner(&org, "GET", &format!("/api/links?{wrong}"), None).await.expect(400);
+        assert_eq!(answer["errors"][0]["field"], "cursor", "{wrong}");
+    }
+}

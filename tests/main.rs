@@ -46,6 +46,7 @@ mod queue;
 mod rate;
 mod redirect;
 mod replay;
+mod routing;
 mod safe_twice;
 mod sealed;
 mod session;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::support::TestApp;
 
 /// Every route that the five documents and our own surfaces promise.
-const PROMISED: [(&str, &str); 71] = [
+const PROMISED: [(&str, &str); 72] = [
     ("POST", "/api/v1/events"),
     ("POST", "/api/v1/events/batch"),
     ("GET", "/api/webhooks/endpoints"),
@@ -40,6 +40,7 @@ const PROMISED: [(&str, &str); 71] = [
     ("PATCH", "/api/links/{id}"),
     ("DELETE", "/api/links/{id}"),
     ("GET", "/api/links/{id}/stats"),
+    ("POST", "/api/links/{id}/explain"),
     ("GET", "/api/folders"),
     ("POST", "/api/folders"),
     ("PATCH", "/api/folders/{id}"),
@@ -89,10 +90,11 @@ const PROMISED: [(&str, &str); 71] = [
 const OPEN: [&str; 4] = ["getHealth", "getReadiness", "getMetrics", "getOpenapiFile"];
 
 /// The words that operation ids begin with.
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "cancel",
     "create",
     "delete",
+    "explain",
     "get",
     "list",
     "pause",

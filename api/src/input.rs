@@ -174,6 +174,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Word<T> {
     }
 }
 
+/// Reads a word, for `#[serde(deserialize_with = "input::required_word")]`.
+pub fn required_word<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    Ok(Word::deserialize(from)?.0)
+}
+
 /// Reads an optional word, for `#[serde(default, deserialize_with = "input::word")]`.
 pub fn word<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
     Ok(Option::<Word<T>>::deserialize(from)?.map(|word| word.0))

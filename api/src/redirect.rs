@@ -5,6 +5,7 @@ mod access;
 mod page;
 mod place;
 mod routes;
+mod visitor;
 mod visits;
 
 use domain::route::{Route, Step, Stop};
@@ -81,21 +82,21 @@ async fn lead(app: &App, request: &mut Request, code: &str) -> Response {
 
 async fn go(app: &App, request: &Request, route: &Route) -> Response {
     let counted = *request.method() == Method::GET && !is_prefetch(request);
-    if let Some(most) = route.max_visits
-        && counted
-    {
-        match count(app, route, most).await {
-            Ok(true) => {}
-            Ok(false) => return page::stopped(Stop::Full),
+    let mut number = None;
+    if route.max_visits.is_some() && counted || route.needs().number {
+        match count(app, route, counted).await {
+            Ok(Some(count)) => number = Some(count),
+            Ok(None) => return page::stopped(Stop::Full),
             Err(error) => {
-                tracing::warn!(%error, "a visit could not be counted against its limit");
+                tracing::warn!(%error, "a visit could not be counted");
                 return page::unavailable();
             }
         }
     }
-    let Ok(location) = HeaderValue::from_str(&route.destination) else { return page::unavailable() };
+    let choice = visitor::choose(app, request, route, number);
+    let Ok(location) = HeaderValue::from_str(choice.destination) else { return page::unavailable() };
     if counted {
-        app.visits.note(note(app, request, route)).await;
+        app.visits.note(note(app, request, route, choice.branch)).await;
     }
     let mut response = Response::default();
     response.set_status(StatusCode::FOUND);
@@ -104,12 +105,16 @@ async fn go(app: &App, request: &Request, route: &Route) -> Response {
     response
 }
 
-async fn count(app: &App, route: &Route, most: i64) -> Result<bool, sqlx::Error> {
+/// The number of this visit; `None` where all were had. Who only looks ahead is told that of the next one.
+async fn count(app: &App, route: &Route, counted: bool) -> Result<Option<i64>, sqlx::Error> {
     let mut conn = app.store.pool().acquire().await?;
-    domain::route::count(&mut conn, route.org_id, route.target, most).await
+    if counted {
+        return domain::route::count(&mut conn, route.org_id, route.target, route.max_visits).await;
+    }
+    Ok(Some(domain::route::counted(&mut conn, route.org_id, route.target).await? + 1))
 }
 
-fn note(app: &App, request: &Request, route: &Route) -> Note {
+fn note(app: &App, request: &Request, route: &Route, branch: &str) -> Note {
     let text = |name| request.header(name).map_or_else(Box::default, Box::from);
     Note {
         org_id: route.org_id,
@@ -120,7 +125,7 @@ fn note(app: &App, request: &Request, route: &Route) -> Note {
         languages: text(header::ACCEPT_LANGUAGE),
         referrer: text(header::REFERER),
         told: app.places.told(request),
-        branch: Box::default(),
+        branch: branch.into(),
     }
 }
 

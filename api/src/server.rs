@@ -86,7 +86,7 @@ surface's words.
 **Creates** take an `Idempotency-Key`: for a day the same key and body get the same answer, with \
 `Idempotency-Replayed: true`. The same key with another body, or while the first request is under way, is a conflict (409).
 
-**Lists** begin with the newest.
+**Lists** begin with the newest, where no `sort` is asked for.
 
 **Requests** are limited per key: `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (in seconds) tell what is \
 left, and 429 comes with `Retry-After`.";

@@ -4,6 +4,52 @@
 /// The kinds of devices, as rows and answers name them.
 pub const DEVICES: [&str; 4] = ["desktop", "mobile", "tablet", "other"];
 
+/// Systems by what the parser says, in the spelling of those who make them, one name for all versions.
+const SYSTEMS: [(&str, &str); 12] = [
+    ("Windows Phone", "Windows Phone"),
+    ("Windows", "Windows"),
+    ("Mac OSX", "macOS"),
+    ("Mac OS", "macOS"),
+    ("iPhone", "iOS"),
+    ("iPod", "iOS"),
+    ("iOS", "iOS"),
+    ("iPad", "iPadOS"),
+    ("Android", "Android"),
+    ("ChromeOS", "ChromeOS"),
+    ("Linux", "Linux"),
+    ("BSD", "BSD"),
+];
+
+/// Browsers that say of themselves that they are another, and then who they are.
+const BROWSERS_WITHIN: [(&str, &str); 8] = [
+    ("samsungbrowser", "Samsung Internet"),
+    ("instagram", "Instagram"),
+    ("fban/", "Facebook"),
+    ("fbav/", "Facebook"),
+    ("tiktok", "TikTok"),
+    ("micromessenger", "WeChat"),
+    ("duckduckgo", "DuckDuckGo"),
+    ("huaweibrowser", "Huawei Browser"),
+];
+
+/// Browsers that the parser tells.
+const BROWSERS: [&str; 9] =
+    ["Chrome", "Edge", "Firefox", "Internet Explorer", "Opera", "Safari", "Vivaldi", "Webview", "Yandex Browser"];
+
+/// The operating systems that are told.
+pub fn systems() -> Vec<&'static str> {
+    let mut names: Vec<&str> = SYSTEMS.iter().map(|(_, name)| *name).collect();
+    names.dedup();
+    names
+}
+
+/// The browsers that are told.
+pub fn browsers() -> Vec<&'static str> {
+    let mut names: Vec<&str> = BROWSERS.into_iter().chain(BROWSERS_WITHIN.iter().map(|(_, name)| *name)).collect();
+    names.dedup();
+    names
+}
+
 /// The longest user agent that is looked at, in bytes. No browser's is near it.
 const LONGEST: usize = 1024;
 
@@ -101,43 +147,15 @@ fn device(lower: &str, category: &str) -> &'static str {
     }
 }
 
-/// Systems in the spelling of those who make them, one name for all versions.
 fn system(parsed: &str) -> &'static str {
-    const NAMES: [(&str, &str); 12] = [
-        ("Windows Phone", "Windows Phone"),
-        ("Windows", "Windows"),
-        ("Mac OSX", "macOS"),
-        ("Mac OS", "macOS"),
-        ("iPhone", "iOS"),
-        ("iPod", "iOS"),
-        ("iOS", "iOS"),
-        ("iPad", "iPadOS"),
-        ("Android", "Android"),
-        ("ChromeOS", "ChromeOS"),
-        ("Linux", "Linux"),
-        ("BSD", "BSD"),
-    ];
-    NAMES.iter().find(|(begins, _)| parsed.starts_with(begins)).map_or("", |(_, name)| name)
+    SYSTEMS.iter().find(|(begins, _)| parsed.starts_with(begins)).map_or("", |(_, name)| name)
 }
 
 fn browser(lower: &str, parsed: &str) -> &'static str {
-    // Those that say of themselves that they are another, and then who they are.
-    const WITHIN: [(&str, &str); 8] = [
-        ("samsungbrowser", "Samsung Internet"),
-        ("instagram", "Instagram"),
-        ("fban/", "Facebook"),
-        ("fbav/", "Facebook"),
-        ("tiktok", "TikTok"),
-        ("micromessenger", "WeChat"),
-        ("duckduckgo", "DuckDuckGo"),
-        ("huaweibrowser", "Huawei Browser"),
-    ];
-    if let Some((_, name)) = WITHIN.iter().find(|(word, _)| lower.contains(word)) {
+    if let Some((_, name)) = BROWSERS_WITHIN.iter().find(|(word, _)| lower.contains(word)) {
         return name;
     }
-    const NAMES: [&str; 9] =
-        ["Chrome", "Edge", "Firefox", "Internet Explorer", "Opera", "Safari", "Vivaldi", "Webview", "Yandex Browser"];
-    NAMES.into_iter().find(|name| *name == parsed).unwrap_or_default()
+    BROWSERS.into_iter().find(|name| *name == parsed).unwrap_or_default()
 }
 
 #[cfg(test)]

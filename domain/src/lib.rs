@@ -33,6 +33,7 @@ pub mod qr;
 pub mod quota;
 pub mod replay;
 pub mod route;
+pub mod routing;
 pub mod sealed;
 pub mod session;
 pub mod user;

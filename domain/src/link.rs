@@ -1,12 +1,16 @@
 //! Short links: a code of a domain that leads somewhere, while it is active.
 
+mod sort;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
+pub use self::sort::{After, Sort};
 use crate::{
     http_url::{HttpUrl, Rules},
     id::{LabelId, LinkId, OrgId, UserId},
+    routing::Routing,
     utm::Utm,
 };
 
@@ -16,6 +20,16 @@ pub const DESTINATION_MAX: usize = 8000;
 pub const TITLE_MAX: usize = 200;
 /// The most tags of one link.
 pub const TAGS_MAX: usize = 50;
+
+/// The rule that a destination breaks, if it breaks one: it is an http(s) address, and may name a part of a page.
+pub fn check_destination(text: &str) -> Result<(), String> {
+    // A fragment is the browser's own affair, and names a place like anything else.
+    let plain = text.split('#').next().unwrap_or(text);
+    if text.chars().count() > DESTINATION_MAX || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("must be at most {DESTINATION_MAX} characters without white space"));
+    }
+    HttpUrl::parse(plain, Rules { allow_http: true, max_chars: DESTINATION_MAX }).map(drop).map_err(|e| e.to_string())
+}
 
 /// A link.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +48,8 @@ pub struct Link {
     pub title: String,
     /// What it adds to its destination.
     pub utm: Option<Json<Utm>>,
+    /// Where else it leads, and whom.
+    pub routing: Option<Json<Routing>>,
     /// The hash of its password (argon2id, PHC string).
     pub password_hash: Option<String>,
     /// Counts its passwords.
@@ -72,6 +88,8 @@ pub enum Filter {
     Inactive,
     /// Those with an end that is at most [`SOON_DAYS`] away.
     Expiring,
+    /// Those with variants.
+    Ab,
     /// Those that were put away, which no other filter shows.
     Archived,
 }
@@ -86,6 +104,7 @@ impl Filter {
             Self::Active => "active",
             Self::Inactive => "inactive",
             Self::Expiring => "expiring",
+            Self::Ab => "ab",
             Self::Archived => "archived",
         }
     }
@@ -102,17 +121,19 @@ pub struct Wanted {
     pub folder_id: Option<LabelId>,
     /// With each of these tags.
     pub tag_ids: Vec<LabelId>,
+    /// In which order.
+    pub sort: Sort,
 }
 
 macro_rules! select {
-    ($tail:literal, $($arg:expr),* $(,)?) => {
+    ($tail:literal $(+ $more:literal)*, $($arg:expr),* $(,)?) => {
         sqlx::query_as!(
             Link,
             r#"select id as "id: LinkId", org_id as "org_id: OrgId", domain, slug, destination, title,
-                      utm as "utm: Json<Utm>", password_hash, password_version, active, starts_at, expires_at, max_visits,
+                      utm as "utm: Json<Utm>", routing as "routing: Json<Routing>", password_hash, password_version, active, starts_at, expires_at, max_visits,
                       folder_id as "folder_id: LabelId", tag_ids, created_by as "created_by: UserId", created_at,
                       updated_at, archived_at
-               from links "# + $tail,
+               from links "# + $tail $(+ $more)*,
             $($arg),*
         )
     };
@@ -133,39 +154,62 @@ pub async fn lock(conn: &mut PgConnection, org_id: OrgId, id: LinkId) -> Result<
     select!("where org_id = $1 and id = $2 for no key update", org_id.0, id.0).fetch_optional(conn).await
 }
 
-/// An organisation's links, newest first, from before `before`.
+/// An organisation's links in the wanted order, from behind `after`.
 pub async fn list(
     conn: &mut PgConnection,
     org_id: OrgId,
     wanted: &Wanted,
-    before: Option<LinkId>,
+    after: Option<&After>,
     limit: i64,
     now: DateTime<Utc>,
 ) -> Result<Vec<Link>, sqlx::Error> {
     let search = wanted.search.as_ref().map(|text| format!("%{}%", escaped(text)));
-    select!(
-        "where org_id = $1 and id < $2 and (archived_at is not null) = ($3 = 'archived')
-           and ($4::text is null or title ilike $4 or slug ilike $4 or destination ilike $4)
-           and ($5::uuid is null or folder_id = $5) and tag_ids @> $6
-           and case $3
-                 when 'active' then active and (starts_at is null or starts_at <= $7)
-                   and (expires_at is null or expires_at > $7)
-                 when 'inactive' then not active or starts_at > $7 or expires_at <= $7
-                 when 'expiring' then active and expires_at > $7 and expires_at <= $7 + make_interval(days => $8)
-                 else true end
-         order by id desc limit $9",
-        org_id.0,
-        before.map_or(Uuid::max(), |id| id.0),
-        wanted.filter.name(),
-        search,
-        wanted.folder_id.map(|id| id.0),
-        &wanted.tag_ids.iter().map(|id| id.0).collect::<Vec<_>>(),
-        now,
-        SOON_DAYS,
-        limit,
-    )
-    .fetch_all(conn)
-    .await
+    // One query for each order, so that each is read off its index.
+    macro_rules! ordered {
+        ($order:literal, $key:expr) => {
+            select!(
+                "where org_id = $1 and (archived_at is not null) = ($2 = 'archived')
+                   and ($3::text is null or title ilike $3 or slug ilike $3 or destination ilike $3)
+                   and ($4::uuid is null or folder_id = $4) and tag_ids @> $5
+                   and case $2
+                         when 'active' then active and (starts_at is null or starts_at <= $6)
+                           and (expires_at is null or expires_at > $6)
+                         when 'inactive' then not active or starts_at > $6 or expires_at <= $6
+                         when 'expiring' then active and expires_at > $6
+                           and expires_at <= $6 + make_interval(days => $7)
+                         when 'ab' then routing ? 'variants'
+                         else true end
+                   and ($8::uuid is null or "
+                    + $order
+                    + " limit $9",
+                org_id.0,
+                wanted.filter.name(),
+                search,
+                wanted.folder_id.map(|id| id.0),
+                &wanted.tag_ids.iter().map(|id| id.0).collect::<Vec<_>>(),
+                now,
+                SOON_DAYS,
+                after.map(|after| after.id.0),
+                limit,
+                $key,
+            )
+            .fetch_all(conn)
+            .await
+        };
+    }
+    match wanted.sort {
+        Sort::Created => ordered!("id < $8 and $10::uuid is null) order by id desc", None::<Uuid>),
+        Sort::Updated => ordered!(
+            "(updated_at, id) < ($10, $8)) order by updated_at desc, id desc",
+            after.map(|after| after.updated_at)
+        ),
+        Sort::Title => {
+            ordered!(
+                "(lower(title), id) > (lower($10), $8)) order by lower(title), id",
+                after.map(|after| &*after.title)
+            )
+        }
+    }
 }
 
 /// The rule that an address to lead to breaks, if it does: http or https, by the WHATWG URL Standard.
@@ -194,8 +238,9 @@ pub async fn count(conn: &mut PgConnection, org_id: OrgId) -> Result<i64, sqlx::
 pub async fn insert(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into links (id, org_id, domain, slug, destination, title, utm, password_hash, password_version, active,
-                            starts_at, expires_at, max_visits, folder_id, tag_ids, created_by, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)",
+                            starts_at, expires_at, max_visits, folder_id, tag_ids, created_by, created_at, updated_at,
+                            routing)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18)",
         link.id.0,
         link.org_id.0,
         link.domain,
@@ -213,6 +258,7 @@ pub async fn insert(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Er
         &link.tag_ids,
         link.created_by.map(|id| id.0),
         link.created_at,
+        link.routing.as_ref() as Option<&Json<Routing>>,
     )
     .execute(conn)
     .await?;
@@ -224,7 +270,7 @@ pub async fn update(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Er
     sqlx::query!(
         "update links set domain = $3, slug = $4, destination = $5, title = $6, utm = $7, password_hash = $8,
                 password_version = $9, active = $10, starts_at = $11, expires_at = $12, max_visits = $13,
-                folder_id = $14, tag_ids = $15, updated_at = $16, archived_at = $17
+                folder_id = $14, tag_ids = $15, updated_at = $16, archived_at = $17, routing = $18
          where org_id = $1 and id = $2",
         link.org_id.0,
         link.id.0,
@@ -243,6 +289,7 @@ pub async fn update(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Er
         &link.tag_ids,
         link.updated_at,
         link.archived_at,
+        link.routing.as_ref() as Option<&Json<Routing>>,
     )
     .execute(conn)
     .await?;

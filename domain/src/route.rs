@@ -6,6 +6,8 @@ use sqlx::{PgConnection, types::Json};
 use crate::{
     code::Target,
     id::{LinkId, OrgId},
+    link::Link,
+    routing::{Compiled, Needs, Routing, Visitor},
     utm::Utm,
 };
 
@@ -19,8 +21,10 @@ pub struct Route {
     pub org_id: OrgId,
     /// What the code belongs to.
     pub target: Target,
-    /// Where it leads, UTM fields included.
+    /// Where it leads whom its routing leads nowhere else, UTM fields included.
     pub destination: String,
+    /// Where else it leads, and whom.
+    pub routing: Compiled,
     /// The owner's switch; off for what was put away.
     pub active: bool,
     /// From when on it leads anywhere.
@@ -31,6 +35,15 @@ pub struct Route {
     pub max_visits: Option<i64>,
     /// The hash of its password, and which of its passwords that is.
     pub password: Option<(String, i32)>,
+}
+
+/// Where a visitor is led.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice<'r> {
+    /// What decided: `rule:` or `variant:` and its id; empty for the link's own destination.
+    pub branch: &'r str,
+    /// The address, UTM fields included.
+    pub destination: &'r str,
 }
 
 /// Why a code leads nowhere for now or any more.
@@ -58,6 +71,22 @@ pub enum Step {
 }
 
 impl Route {
+    /// The route of a link.
+    pub fn of(link: &Link) -> Self {
+        let utm = link.utm.as_deref();
+        Self {
+            org_id: link.org_id,
+            target: Target::Link(link.id),
+            destination: utm.map_or_else(|| link.destination.clone(), |utm| utm.apply(&link.destination)),
+            routing: link.routing.as_ref().map(|routing| Compiled::new(routing, utm)).unwrap_or_default(),
+            active: link.active && link.archived_at.is_none(),
+            starts_at: link.starts_at,
+            expires_at: link.expires_at,
+            max_visits: link.max_visits,
+            password: link.password_hash.clone().map(|hash| (hash, link.password_version)),
+        }
+    }
+
     /// What becomes of a visitor who has shown the password of version `shown`. The limit of visits is the caller's to
     /// ask for, with [`count`].
     pub fn step(&self, shown: Option<i32>, now: DateTime<Utc>) -> Step {
@@ -73,12 +102,31 @@ impl Route {
             Step::Go
         }
     }
+
+    /// What of a visitor must be known before it is chosen where they are led.
+    pub fn needs(&self) -> Needs {
+        self.routing.needs()
+    }
+
+    /// Where a visitor is led: the same one always to the same variant, in every process.
+    pub fn choose(&self, visitor: &Visitor<'_>) -> Choice<'_> {
+        match self.routing.choose(self.target.row().1, visitor) {
+            Some(end) => Choice { branch: &end.branch, destination: &end.destination },
+            None => Choice { branch: "", destination: &self.destination },
+        }
+    }
+
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.destination.len() + self.routing.size()
+    }
 }
 
 /// Loads the route of a code.
 pub async fn find(conn: &mut PgConnection, domain: &str, code: &str) -> Result<Option<Route>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select l.id as "id: LinkId", l.org_id as "org_id: OrgId", l.destination, l.utm as "utm: Json<Utm>",
+                  l.routing as "routing: Json<Routing>",
                   l.active and l.archived_at is null as "active!", l.starts_at, l.expires_at, l.max_visits,
                   l.password_hash, l.password_version
            from codes c join links l on l.id = c.target_id
@@ -91,6 +139,7 @@ pub async fn find(conn: &mut PgConnection, domain: &str, code: &str) -> Result<O
     Ok(row.map(|row| Route {
         org_id: row.org_id,
         target: Target::Link(row.id),
+        routing: row.routing.map(|Json(routing)| Compiled::new(&routing, row.utm.as_deref())).unwrap_or_default(),
         destination: row.utm.map_or_else(|| row.destination.clone(), |Json(utm)| utm.apply(&row.destination)),
         active: row.active,
         starts_at: row.starts_at,
@@ -106,17 +155,29 @@ pub async fn tell_changed(conn: &mut PgConnection, domain: &str, code: &str) -> 
     Ok(())
 }
 
-/// Counts a visit against a limit; `false` when all were had. A deleted target has none.
-pub async fn count(conn: &mut PgConnection, org_id: OrgId, target: Target, most: i64) -> Result<bool, sqlx::Error> {
+/// Counts a visit, and tells its number; `None` when `most` were had. A deleted target has none.
+pub async fn count(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    target: Target,
+    most: Option<i64>,
+) -> Result<Option<i64>, sqlx::Error> {
     let (_, id) = target.row();
-    let done = sqlx::query!(
+    sqlx::query_scalar!(
         "insert into code_uses as u (target_id, org_id, uses) values ($1, $2, 1)
-         on conflict (target_id) do update set uses = u.uses + 1 where u.uses < $3",
+         on conflict (target_id) do update set uses = u.uses + 1 where u.uses < coalesce($3, u.uses + 1)
+         returning uses",
         id,
         org_id.0,
         most,
     )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .fetch_optional(conn)
+    .await
+}
+
+/// How many visits of a target were counted.
+pub async fn counted(conn: &mut PgConnection, org_id: OrgId, target: Target) -> Result<i64, sqlx::Error> {
+    let (_, id) = target.row();
+    let uses = sqlx::query_scalar!("select uses from code_uses where org_id = $1 and target_id = $2", org_id.0, id);
+    Ok(uses.fetch_optional(conn).await?.unwrap_or(0))
 }

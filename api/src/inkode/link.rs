@@ -3,6 +3,8 @@
 
 mod draft;
 mod event;
+mod explain;
+mod routing;
 mod shape;
 
 use domain::{
@@ -10,7 +12,7 @@ use domain::{
     change::Change,
     code::{self, Target},
     id::LinkId,
-    link::{self, Link, Wanted},
+    link::{self, After, Link, Wanted},
     route,
 };
 use poem::Request;
@@ -20,7 +22,10 @@ use poem_openapi::{
     payload::Json,
 };
 
-use self::shape::{LinkFilter, ShortLink, ShortLinkInput, ShortLinkPage, ShortLinkPatch};
+use self::{
+    explain::{LinkExplanation, LinkVisitor},
+    shape::{LinkFilter, LinkSort, ShortLink, ShortLinkInput, ShortLinkPage, ShortLinkPatch},
+};
 use super::stats::{self, Stats};
 use crate::{
     app::App,
@@ -68,11 +73,13 @@ impl LinkApi {
         /// Only links with this tag.
         #[oai(name = "tagId")]
         tag_id: Query<Option<Text<text::TagId>>>,
+        /// The order; `created` if not given.
+        sort: Query<Option<LinkSort>>,
         /// The size of the page, 25 if not given.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<i64>>,
         /// The `nextCursor` of the page before.
-        cursor: Query<Option<Text<text::LinkId>>>,
+        cursor: Query<Option<Text<text::LinkCursor>>>,
     ) -> Result<Json<ShortLinkPage>, Failed<Own>> {
         let (app, caller) = (&self.0, &auth.0);
         asked::check_org(app, caller, org_id.0.as_deref()).await?;
@@ -81,12 +88,16 @@ impl LinkApi {
             search: search.0.map(|text| asked::search(text.into())).transpose()?,
             folder_id: folder_id.0.as_deref().map(asked::folder).transpose()?,
             tag_ids: tag_id.0.as_deref().map(|id| asked::tag("tagId", id)).transpose()?.into_iter().collect(),
+            sort: sort.0.map(Into::into).unwrap_or_default(),
         };
-        let (limit, before) = (page::limit(limit.0)?, page::cursor::<LinkId>(cursor.0.as_deref())?);
+        let (limit, after) = (page::limit(limit.0)?, page::cursor::<After>(cursor.0.as_deref())?);
+        if after.as_ref().is_some_and(|after| after.sort != wanted.sort) {
+            return Err(page::wrong_cursor().into());
+        }
         let mut conn = app.store.pool().acquire().await?;
-        let rows = link::list(&mut conn, caller.org_id, &wanted, before, limit + 1, app.clock.now()).await?;
+        let rows = link::list(&mut conn, caller.org_id, &wanted, after.as_ref(), limit + 1, app.clock.now()).await?;
         let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
+        let next_cursor = rows.last().filter(|_| more).map(|row| After::new(wanted.sort, row).to_string().into());
         Ok(Json(ShortLinkPage { items: rows.into_iter().map(|row| ShortLink::new(app, row)).collect(), next_cursor }))
     }
 
@@ -152,6 +163,21 @@ impl LinkApi {
         Ok(Json(stats::of(app, org_id, link.id.0, days.0).await?))
     }
 
+    /// Explain where a short link leads a visitor
+    #[oai(path = "/links/:id/explain", method = "post", operation_id = "explainLink")]
+    async fn explain(
+        &self,
+        auth: Auth<Session>,
+        /// The link.
+        id: Path<Text<text::LinkId>>,
+        input: Input<LinkVisitor>,
+    ) -> Result<Json<LinkExplanation>, Failed<Own>> {
+        let (app, org_id) = (&self.0, auth.0.org_id);
+        let mut conn = app.store.pool().acquire().await?;
+        let link = link::find(&mut conn, org_id, read(&id.0)?).await?.ok_or_else(no_link)?;
+        Ok(Json(explain::explain(&mut conn, &link, input.value, app.clock.now()).await?))
+    }
+
     /// Update a short link
     #[oai(path = "/links/:id", method = "patch", operation_id = "updateLink")]
     async fn update(
@@ -202,7 +228,7 @@ impl LinkApi {
         let mut tx = app.store.begin().await?;
         let before = link::lock(&mut tx, caller.org_id, id).await?.ok_or_else(no_link)?;
         let mut link = before.clone();
-        change.apply(&mut link, app.clock.now())?;
+        change.apply(&mut link, app.clock.now(), &app.chance)?;
         asked::check_labels(
             &mut tx,
             caller.org_id,

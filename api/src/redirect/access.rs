@@ -89,7 +89,7 @@ pub async fn try_password(app: &App, request: &mut Request, route: &Route) -> Re
 fn back(request: &Request) -> Response {
     Response::builder()
         .status(StatusCode::SEE_OTHER)
-        .header(header::LOCATION, request.uri().path())
+        .header(header::LOCATION, request.uri().path_and_query().map_or("/", |rest| rest.as_str()))
         .header(header::CACHE_CONTROL, "private, no-store")
         .finish()
 }

@@ -14,8 +14,10 @@ use jobs::store::{ANSWER, within};
 use moka::future::Cache;
 use sqlx::{PgPool, postgres::PgListener};
 
-/// How many routes are kept: about half a kilobyte each.
+/// How many routes of half a kilobyte are kept; a larger one counts for several.
 const MOST: u64 = 200_000;
+/// What counts as one.
+const UNIT: usize = 512;
 /// The net under lost notifications.
 const KEEP: Duration = Duration::from_secs(60);
 /// The wait before listening is tried again.
@@ -36,7 +38,7 @@ pub struct Routes {
 impl Routes {
     /// Routes that are loaded from `pool` when they are asked for.
     pub fn new(pool: PgPool) -> Self {
-        let kept = Cache::builder().max_capacity(MOST).time_to_live(KEEP).build();
+        let kept = Cache::builder().weigher(weight).max_capacity(MOST).time_to_live(KEEP).build();
         Self { kept, changes: Arc::default(), pool }
     }
 
@@ -109,6 +111,13 @@ async fn hear(
             }
         };
     }
+}
+
+/// For how many a kept route counts.
+#[expect(clippy::ptr_arg, reason = "what the cache asks with")]
+fn weight(_: &String, route: &Option<Arc<Route>>) -> u32 {
+    let bytes = route.as_ref().map_or(0, |route| route.size());
+    u32::try_from(bytes.div_ceil(UNIT).max(1)).unwrap_or(u32::MAX)
 }
 
 /// As notifications spell it.

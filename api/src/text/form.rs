@@ -46,6 +46,42 @@ forms! {
     ReplayId: id(&[Replay::PREFIX]);
     /// A link's id.
     LinkId: id(&[Link::PREFIX]);
+    /// A place in a list of links.
+    LinkCursor: MetaSchema {
+        pattern: Some(format!(r"^{}{ULID}(\.[ut][0-9A-Za-z_-]*)?$", Link::PREFIX)),
+        example: Some(format!("{}{EXAMPLE}", Link::PREFIX).into()),
+        ..MetaSchema::new("string")
+    };
+    /// A rule's or variant's id: 1 to 16 lower-case letters and digits.
+    RoutingId: MetaSchema {
+        pattern: Some("^[a-z0-9]{1,16}$".into()),
+        example: Some("k3mp7x".into()),
+        ..MetaSchema::new("string")
+    };
+    /// What sent a visitor: a rule, a variant, or neither.
+    Branch: MetaSchema {
+        pattern: Some("^((rule|variant):[a-z0-9]{1,16})?$".into()),
+        example: Some("rule:k3mp7x".into()),
+        ..MetaSchema::new("string")
+    };
+    /// A time of day.
+    TimeOfDay: MetaSchema {
+        pattern: Some("^([01][0-9]|2[0-3]):[0-5][0-9]$".into()),
+        example: Some("09:30".into()),
+        ..MetaSchema::new("string")
+    };
+    /// A time zone's IANA name.
+    TimeZone: MetaSchema {
+        pattern: Some("^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$".into()),
+        example: Some("Europe/Berlin".into()),
+        ..MetaSchema::new("string")
+    };
+    /// An address of a machine.
+    IpAddress: MetaSchema {
+        pattern: Some("^[0-9A-Fa-f:.]+$".into()),
+        example: Some("203.0.113.7".into()),
+        ..MetaSchema::new("string")
+    };
     /// A folder's id.
     FolderId: id(&[Kind::Folder.prefix()]);
     /// A tag's id.
@@ -157,6 +193,10 @@ forms! {
     IloveqrSecret: secret(DialectName::Iloveqr);
     /// A name of 200 characters.
     Name: name(200);
+    /// A text of 2,000 characters.
+    LongText: name(2000);
+    /// What a rule or variant is called.
+    PartName: name(100);
     /// A name of 120 characters.
     ShortName: name(120);
     /// A caller's own id of an event.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use domain::{
     caller::Caller,
+    chance::Chance,
     code::{self, Code, Target},
     id::{LabelId, LinkId},
     label::Kind,
@@ -10,6 +11,7 @@ use domain::{
     password::{self, PASSWORD_MAX},
     plan::Quota,
     quota,
+    routing::Routing,
     utm::{self, Utm},
 };
 use poem_openapi::types::MaybeUndefined;
@@ -32,6 +34,7 @@ pub(super) struct Change {
     slug: Option<Code>,
     title: Option<String>,
     utm: Option<Option<Utm>>,
+    routing: Option<Option<Routing>>,
     password_hash: Option<Option<String>>,
     active: Option<bool>,
     starts_at: Option<Option<DateTime<Utc>>>,
@@ -52,6 +55,7 @@ pub(super) async fn new(app: &App, caller: &Caller, input: ShortLinkInput) -> Re
             slug: input.slug,
             title: input.title,
             utm: given(input.utm),
+            routing: given(input.routing),
             password: given(input.password),
             active: input.active,
             starts_at: given(input.starts_at),
@@ -71,6 +75,7 @@ pub(super) async fn new(app: &App, caller: &Caller, input: ShortLinkInput) -> Re
         destination: String::new(),
         title: String::new(),
         utm: None,
+        routing: None,
         password_hash: None,
         password_version: 0,
         active: true,
@@ -84,13 +89,16 @@ pub(super) async fn new(app: &App, caller: &Caller, input: ShortLinkInput) -> Re
         updated_at: now,
         archived_at: None,
     };
-    change.apply(&mut link, now)?;
+    change.apply(&mut link, now, &app.chance)?;
     Ok(link)
 }
 
 /// Checks a change.
-pub(super) async fn change(app: &App, patch: ShortLinkPatch) -> Result<Change, Failure> {
-    let wrong = broken(&patch);
+pub(super) async fn change(app: &App, mut patch: ShortLinkPatch) -> Result<Change, Failure> {
+    let routing = opened(std::mem::take(&mut patch.routing)).map(|fields| fields.map(Routing::from));
+    let mut wrong = broken(&patch);
+    let of_routing = routing.iter().flatten().flat_map(Routing::broken);
+    wrong.extend(of_routing.map(|(path, rule)| FieldError::new(format!("routing.{path}"), rule)));
     if !wrong.is_empty() {
         return Err(Failure::invalid(wrong));
     }
@@ -99,6 +107,7 @@ pub(super) async fn change(app: &App, patch: ShortLinkPatch) -> Result<Change, F
         slug: patch.slug.and_then(|slug| slug.parse().ok()),
         title: patch.title.map(Into::into),
         utm: opened(patch.utm).map(|utm| utm.map(Utm::from)),
+        routing,
         password_hash: match opened(patch.password) {
             Some(Some(password)) => Some(Some(hash(app, password.into()).await?)),
             Some(None) => Some(None),
@@ -158,7 +167,7 @@ fn named(fields: &UtmFields) -> [(&'static str, Option<&str>); 5] {
 
 impl Change {
     /// Makes the change in `link`; checks what the link as a whole must keep to.
-    pub(super) fn apply(self, link: &mut Link, now: DateTime<Utc>) -> Result<(), Failure> {
+    pub(super) fn apply(self, link: &mut Link, now: DateTime<Utc>, chance: &Chance) -> Result<(), Failure> {
         if let Some(destination) = self.destination {
             link.destination = destination;
         }
@@ -170,6 +179,13 @@ impl Change {
         }
         if let Some(utm) = self.utm {
             link.utm = utm.filter(|utm| *utm != Utm::default()).map(Json);
+        }
+        if let Some(routing) = self.routing {
+            let mut routing = routing.filter(|routing| !routing.is_empty());
+            if let Some(routing) = &mut routing {
+                routing.complete(link.routing.as_deref(), chance);
+            }
+            link.routing = routing.map(Json);
         }
         if let Some(hash) = self.password_hash {
             link.password_hash = hash;

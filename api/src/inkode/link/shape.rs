@@ -5,6 +5,7 @@ use domain::{code, label::Kind, link::Link, utm::Utm};
 use poem_openapi::{Enum, Object, types::MaybeUndefined};
 use serde::{Deserialize, Deserializer};
 
+use super::routing::LinkRouting;
 use crate::{
     app::App,
     text::{self, Text},
@@ -68,6 +69,8 @@ pub(super) struct ShortLinkInput {
     pub(super) title: Option<Text<text::Name>>,
     /// What it adds to its destination.
     pub(super) utm: Option<UtmFields>,
+    /// Where else it leads, and whom.
+    pub(super) routing: Option<LinkRouting>,
     /// What visitors must know, 1 to 200 characters.
     pub(super) password: Option<Text<text::Password>>,
     /// Switched on; `true` if not given.
@@ -95,6 +98,7 @@ impl poem_openapi::types::Example for ShortLinkInput {
             slug: Some("summer24".into()),
             title: Some("Summer promo".into()),
             utm: Some(UtmFields { source: Some("flyer".into()), ..UtmFields::default() }),
+            routing: Some(LinkRouting::example()),
             password: None,
             active: Some(true),
             starts_at: None,
@@ -119,6 +123,8 @@ pub(super) struct ShortLinkPatch {
     pub(super) title: Option<Text<text::Name>>,
     /// What it adds to its destination.
     pub(super) utm: MaybeUndefined<UtmFields>,
+    /// Where else it leads, and whom; all of it is replaced.
+    pub(super) routing: MaybeUndefined<LinkRouting>,
     /// What visitors must know.
     pub(super) password: MaybeUndefined<Text<text::Password>>,
     /// Switched on.
@@ -171,6 +177,8 @@ pub(super) struct ShortLink {
     title: String,
     /// What it adds to its destination.
     utm: Option<UtmFields>,
+    /// Where else it leads, and whom.
+    routing: Option<LinkRouting>,
     /// Whether visitors must know a password.
     has_password: bool,
     /// Your switch.
@@ -202,6 +210,7 @@ impl ShortLink {
             destination: link.destination.into(),
             title: link.title,
             utm: link.utm.map(|utm| utm.0.into()),
+            routing: link.routing.map(|routing| routing.0.into()),
             has_password: link.password_hash.is_some(),
             active: link.active,
             starts_at: link.starts_at.map(Into::into),
@@ -216,14 +225,14 @@ impl ShortLink {
     }
 }
 
-/// A page of links, newest first.
+/// A page of links.
 #[derive(Debug, Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(super) struct ShortLinkPage {
     /// The links.
     pub(super) items: Vec<ShortLink>,
     /// The `cursor` of the next page; absent on the last.
-    pub(super) next_cursor: Option<Text<text::LinkId>>,
+    pub(super) next_cursor: Option<Text<text::LinkCursor>>,
 }
 
 /// Which links a list has.
@@ -238,6 +247,8 @@ pub(super) enum LinkFilter {
     Inactive,
     /// Those that end within seven days.
     Expiring,
+    /// Those with variants.
+    Ab,
     /// Those that are put away.
     Archived,
 }
@@ -249,7 +260,30 @@ impl From<LinkFilter> for domain::link::Filter {
             LinkFilter::Active => Self::Active,
             LinkFilter::Inactive => Self::Inactive,
             LinkFilter::Expiring => Self::Expiring,
+            LinkFilter::Ab => Self::Ab,
             LinkFilter::Archived => Self::Archived,
+        }
+    }
+}
+
+/// The order of a list.
+#[derive(Debug, Clone, Copy, Enum)]
+#[oai(rename_all = "snake_case")]
+pub(super) enum LinkSort {
+    /// The newest first.
+    Created,
+    /// What was changed last first.
+    Updated,
+    /// By title.
+    Title,
+}
+
+impl From<LinkSort> for domain::link::Sort {
+    fn from(sort: LinkSort) -> Self {
+        match sort {
+            LinkSort::Created => Self::Created,
+            LinkSort::Updated => Self::Updated,
+            LinkSort::Title => Self::Title,
         }
     }
 }
