@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::support::TestApp;
 
 /// Every route that the five documents and our own surfaces promise.
-const PROMISED: [(&str, &str); 72] = [
+const PROMISED: [(&str, &str); 82] = [
     ("POST", "/api/v1/events"),
     ("POST", "/api/v1/events/batch"),
     ("GET", "/api/webhooks/endpoints"),
@@ -41,6 +41,16 @@ const PROMISED: [(&str, &str); 72] = [
     ("DELETE", "/api/links/{id}"),
     ("GET", "/api/links/{id}/stats"),
     ("POST", "/api/links/{id}/explain"),
+    ("GET", "/api/link-pages"),
+    ("POST", "/api/link-pages"),
+    ("GET", "/api/link-pages/{id}"),
+    ("PATCH", "/api/link-pages/{id}"),
+    ("DELETE", "/api/link-pages/{id}"),
+    ("GET", "/api/domains"),
+    ("POST", "/api/domains"),
+    ("GET", "/api/domains/{id}"),
+    ("POST", "/api/domains/{id}/check"),
+    ("DELETE", "/api/domains/{id}"),
     ("GET", "/api/folders"),
     ("POST", "/api/folders"),
     ("PATCH", "/api/folders/{id}"),
@@ -90,8 +100,9 @@ const PROMISED: [(&str, &str); 72] = [
 const OPEN: [&str; 4] = ["getHealth", "getReadiness", "getMetrics", "getOpenapiFile"];
 
 /// The words that operation ids begin with.
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "cancel",
+    "check",
     "create",
     "delete",
     "explain",

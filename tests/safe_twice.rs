@@ -27,8 +27,9 @@ use crate::support::{
 };
 
 /// The kinds that have a story below.
-const TOLD: [&str; 7] = [
+const TOLD: [&str; 8] = [
     "delivery.attempt",
+    "domain.verify",
     "endpoint.check",
     "house.keep",
     "mail.send",
@@ -349,5 +350,21 @@ async fn a_visit_is_counted_once() {
         assert_eq!((&stats["visits"], &stats["uniques"], &stats["totalVisits"]), (&json!(5), &json!(5), &json!(5)));
         let kept: i64 = sqlx::query_scalar("select count(*) from visits").fetch_one(app.store.pool()).await.unwrap();
         assert_eq!(kept, 5, "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_look_at_a_domain_is_taken_once_and_makes_one_more() {
+    for how in BOTH {
+        let app = TestApp::start().await;
+        let org = app.org("acme").await;
+        let body = json!({"name": "go.acme.example"});
+        let domain = app.owner(&org, "POST", "/api/domains", Some(body)).await.expect(201);
+        run_twice(&app, &app.context, Queue::System, how).await;
+        let path = format!("/api/domains/{}", text(&domain["id"]));
+        let seen = app.owner(&org, "GET", &path, None).await.expect(200);
+        assert_eq!(seen["nextCheckAt"], "2026-03-02T12:01:00.000Z", "{how:?}: {seen}");
+        assert_eq!(app.pass(Duration::minutes(1)).await, 1, "{how:?}: one job looks again");
+        app.leaves_jobs("domain.verify");
     }
 }

@@ -22,6 +22,8 @@ struct Things {
     replay: String,
     link: String,
     barcode: String,
+    domain: String,
+    page: String,
     folder: String,
     tag: String,
 }
@@ -52,13 +54,15 @@ impl Things {
         for (path, body) in [
             ("/api/links", json!({"destination": "https://shop.example"})),
             ("/api/barcode", json!({"type": "EAN_8", "value": "9638507"})),
+            ("/api/domains", json!({"name": "go.acme.example"})),
+            ("/api/link-pages", json!({"title": "Acme"})),
             ("/api/folders", json!({"name": "Campaigns"})),
             ("/api/tags", json!({"name": "summer"})),
         ] {
             made.push(app.post(path, &auth, body).await.expect(201)["id"].as_str().unwrap().to_owned());
         }
-        let [link, barcode, folder, tag] = made.try_into().unwrap();
-        Self { org, endpoints, number, delivery, replay, link, barcode, folder, tag }
+        let [link, barcode, domain, page_of_links, folder, tag] = made.try_into().unwrap();
+        Self { org, endpoints, number, delivery, replay, link, barcode, domain, page: page_of_links, folder, tag }
     }
 
     fn of(&self, dialect: &str) -> &str {
@@ -80,6 +84,8 @@ impl Things {
         for (path, id) in [
             ("/api/links/", &self.link),
             ("/api/barcode/", &self.barcode),
+            ("/api/domains/", &self.domain),
+            ("/api/link-pages/", &self.page),
             ("/api/folders/", &self.folder),
             ("/api/tags/", &self.tag),
         ] {
@@ -127,9 +133,20 @@ async fn call(app: &TestApp, operation: &Operation, path: &str, org: &TestOrg) -
 /// Everything that a stranger could change.
 async fn rows(app: &TestApp) -> Vec<String> {
     let mut all = vec![];
-    for table in
-        ["endpoints", "deliveries", "attempts", "replays", "events", "jobs", "links", "labels", "codes", "barcodes"]
-    {
+    for table in [
+        "endpoints",
+        "deliveries",
+        "attempts",
+        "replays",
+        "events",
+        "jobs",
+        "links",
+        "labels",
+        "codes",
+        "barcodes",
+        "domains",
+        "link_pages",
+    ] {
         let statement = format!("select t::text from {table} t order by 1");
         let rows: Vec<String> =
             sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(app.store.pool()).await.unwrap();
@@ -175,6 +192,7 @@ async fn on_every_route_with_an_id_another_organisations_caller_finds_nothing() 
     }
     app.leaves_jobs("delivery.attempt");
     app.leaves_jobs("replay.run");
+    app.leaves_jobs("domain.verify");
 }
 
 #[tokio::test]
@@ -204,4 +222,5 @@ async fn no_list_shows_what_is_another_organisations() {
     assert!(lists >= 6, "the walk found {lists} lists only");
     app.drain().await;
     app.leaves_jobs("replay.run");
+    app.leaves_jobs("domain.verify");
 }

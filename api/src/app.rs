@@ -99,6 +99,18 @@ impl App {
 }
 
 impl App {
+    /// Whether a name, in lower case, is a host of the installation itself.
+    pub fn is_own_host(&self, name: &str) -> bool {
+        let Settings { public_url, short_url, short_host, .. } = &*self.settings;
+        let hosts = [public_url, short_url].map(|url| Some(url::Url::parse(url).ok()?.host_str()?.to_owned()));
+        hosts.into_iter().flatten().any(|host| host == name) || short_host.as_deref() == Some(name)
+    }
+
+    /// Where a code of a domain is reached; of the installation's own, which is the empty text, too.
+    pub fn short_url(&self, domain: &str, code: &str) -> String {
+        domain::code::address(&self.settings.short_url, domain, code)
+    }
+
     /// An app that only lends its types to the OpenAPI document: its database is never asked.
     pub(crate) fn for_document() -> Self {
         let chance = Chance::seeded(0);

@@ -7,6 +7,8 @@ mod delivery;
 mod endpoint;
 mod label;
 mod link;
+mod link_page;
+mod own_domain;
 mod replay;
 mod stats;
 
@@ -16,6 +18,8 @@ pub use self::{
     endpoint::EndpointApi,
     label::LabelApi,
     link::LinkApi,
+    link_page::LinkPageApi,
+    own_domain::OwnDomainApi,
     replay::ReplayApi,
 };
 use crate::webhook::Names;

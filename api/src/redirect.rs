@@ -1,7 +1,9 @@
-//! Redirects: `GET /r/{code}`, and `/{code}` on the short domain. The hottest path: it is answered before everything that
+//! Redirects: `GET /r/{code}`, and `/{code}` on the short domain and on own domains. The hottest path: it is answered before everything that
 //! surrounds the API's requests, from routes that the process keeps, and asks Postgres only for what it does not know.
 
 mod access;
+mod hosts;
+mod link_page;
 mod page;
 mod place;
 mod routes;
@@ -25,25 +27,37 @@ use crate::app::App;
 /// Where codes are found on any host.
 const PATH: &str = "/r/";
 
-/// The code that a request asks for, if it asks for one.
-fn code_of<'r>(app: &App, request: &'r Request) -> Option<&'r str> {
+/// The code that a request asks for, with the domain that it stands on, if it asks for one. A domain of somebody's own has
+/// nothing but codes; the installation's is the empty text.
+fn asked(app: &App, request: &Request) -> Option<(String, String)> {
     let path = request.uri().path();
-    if let Some(code) = path.strip_prefix(PATH) {
-        return Some(code);
-    }
-    let short = app.settings.short_host.as_deref()?;
     // HTTP/2 has it in the address.
-    let host = request.header(header::HOST).or_else(|| Some(request.uri().authority()?.as_str()))?;
-    let code = path.strip_prefix('/')?;
-    (host.eq_ignore_ascii_case(short) && !code.is_empty()).then_some(code)
+    let host = request.header(header::HOST).or_else(|| Some(request.uri().authority()?.as_str())).unwrap_or_default();
+    let own = bare(host);
+    if app.routes.hosts.contains(&own) {
+        return Some((own, path.strip_prefix('/').unwrap_or(path).to_owned()));
+    }
+    let code = path.strip_prefix(PATH).or_else(|| {
+        let on_short = host.eq_ignore_ascii_case(app.settings.short_host.as_deref()?);
+        path.strip_prefix('/').filter(|code| on_short && !code.is_empty() && !code.starts_with(link_page::UNDER))
+    });
+    Some((String::new(), code?.to_owned()))
 }
 
-/// The answer to a request for a code; `None` where it is for something else.
+/// A host as own domains are spelled: in lower case, without its port and last dot.
+fn bare(host: &str) -> String {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// The answer to a request for a code or a link page; `None` where it is for something else.
 pub async fn answer(app: &App, request: &mut Request, id: &str) -> Option<Response> {
-    let code = code_of(app, request)?;
+    let Some((domain, mut code)) = asked(app, request) else { return link_page::answer(app, request).await };
     // A QR code's scanner may add a slash.
-    let code = code.strip_suffix('/').unwrap_or(code).to_owned();
-    let response = lead(app, request, &code).await;
+    if code.ends_with('/') {
+        code.pop();
+    }
+    let response = lead(app, request, &domain, &code).await;
     let outcome = match response.status().as_u16() {
         302 => "redirect",
         401 => "password",
@@ -57,13 +71,13 @@ pub async fn answer(app: &App, request: &mut Request, id: &str) -> Option<Respon
     Some(response)
 }
 
-async fn lead(app: &App, request: &mut Request, code: &str) -> Response {
+async fn lead(app: &App, request: &mut Request, domain: &str, code: &str) -> Response {
     let reads = [Method::GET, Method::HEAD].contains(request.method());
     if !reads && *request.method() != Method::POST {
         let refused = Response::builder().status(StatusCode::METHOD_NOT_ALLOWED);
         return refused.header(header::ALLOW, "GET, HEAD, POST").finish();
     }
-    let route = match app.routes.find("", code).await {
+    let route = match app.routes.find(domain, code).await {
         Ok(Some(route)) => route,
         Ok(None) => return page::unknown(),
         Err(error) => {

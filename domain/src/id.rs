@@ -114,6 +114,10 @@ ids! {
     LinkId = "link";
     /// A barcode, `bar_…`.
     BarcodeId = "bar";
+    /// A link page, `page_…`.
+    LinkPageId = "page";
+    /// An own domain, `dom_…`.
+    OwnDomainId = "dom";
     /// A job in the queue, `job_…`.
     JobId = "job";
 }

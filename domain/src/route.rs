@@ -11,8 +11,10 @@ use crate::{
     utm::Utm,
 };
 
-/// The channel on which changed codes are told: the domain, a blank and the code.
+/// The channel on which changed codes are told: the domain, a blank and the code; and that own domains have changed.
 pub const CHANNEL: &str = "inkfleet_routes";
+/// What is told on it when own domains have changed.
+pub const HOSTS: &str = "hosts";
 
 /// Where a code leads, and what must be so before it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +154,12 @@ pub async fn find(conn: &mut PgConnection, domain: &str, code: &str) -> Result<O
 /// Tells every process that a code leads elsewhere now. Part of the transaction that changed it.
 pub async fn tell_changed(conn: &mut PgConnection, domain: &str, code: &str) -> Result<(), sqlx::Error> {
     sqlx::query!("select pg_notify($1, $2)", CHANNEL, format!("{domain} {code}")).fetch_one(conn).await?;
+    Ok(())
+}
+
+/// Tells every process that own domains have changed. Part of the transaction that changed them.
+pub async fn tell_hosts(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("select pg_notify($1, $2)", CHANNEL, HOSTS).fetch_one(conn).await?;
     Ok(())
 }
 

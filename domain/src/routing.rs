@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     compiled::{Compiled, End, Needs},
-    condition::{Attribute, Condition},
+    condition::{Attribute, Condition, is_language},
     explanation::{Explanation, RuleVerdict, Share, TestVerdict},
     visitor::{Visitor, preferred_language},
     window::Day,

@@ -12,6 +12,7 @@ pub mod housekeeping;
 pub mod job;
 pub mod lane;
 pub mod mail;
+pub mod own_domain;
 pub mod queue;
 pub mod quota;
 pub mod replay;
@@ -23,11 +24,12 @@ pub mod visit;
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 7] = [
+pub const KINDS: [&str; 8] = [
     delivery::AttemptDelivery::KIND,
     endpoint::CheckEndpoint::KIND,
     housekeeping::KeepHouse::KIND,
     mail::SendMail::KIND,
+    own_domain::VerifyDomain::KIND,
     replay::RunReplay::KIND,
     session_key::FetchSessionKeys::KIND,
     visit::CountVisits::KIND,

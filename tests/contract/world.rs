@@ -51,6 +51,12 @@ impl World {
             }
         }
         for n in 0..ENDPOINTS {
+            let made = app.post("/api/domains", &auth, json!({"name": format!("go{n}.example.com")})).await.expect(201);
+            ids.entry("domains").or_default().push(made["id"].clone());
+            let made = app.post("/api/link-pages", &auth, json!({"title": format!("Page {n}")})).await.expect(201);
+            ids.entry("pages").or_default().push(made["id"].clone());
+        }
+        for n in 0..ENDPOINTS {
             let body = json!({"type": "CODE_39", "value": format!("BOX-{n}")});
             let made = app.post("/api/barcode", &auth, body).await.expect(201);
             ids.entry("barcodes").or_default().push(made["id"].clone());

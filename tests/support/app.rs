@@ -9,7 +9,7 @@ use std::{
 use api::{
     App,
     auth::Sessions,
-    redirect::{Places, Visits},
+    redirect::{Places, Routes, Visits},
 };
 use chrono::Duration;
 use domain::{
@@ -35,10 +35,11 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio_util::sync::CancellationToken;
-use workers::{context, fleet, http::Client, mail::Mailer};
+use workers::{context, dns::Dns, fleet, http::Client, mail::Mailer};
 
 use super::{
     database::{Database, dawn},
+    dns::NOBODY,
     org::{SESSION_KEY, TestOrg},
 };
 
@@ -59,6 +60,8 @@ pub struct TestApp {
     pub url: String,
     /// The story's database.
     pub database: Database,
+    /// The routes that the program keeps.
+    pub routes: Routes,
     visits: Visits,
     http: reqwest::Client,
     pinned: PgPool,
@@ -168,7 +171,7 @@ impl TestApp {
             },
         );
         let pinned = fleet::pinned_pool(options, 1);
-        let context = context::Context::new(
+        let mut context = context::Context::new(
             store.clone(),
             pinned.clone(),
             clock.clone(),
@@ -184,13 +187,28 @@ impl TestApp {
                 public_url: url.clone(),
             },
         );
-        let (stop, visits) = (CancellationToken::new(), app.visits.clone());
+        context.dns = Dns::at(NOBODY.address);
+        let (stop, visits, routes) = (CancellationToken::new(), app.visits.clone(), app.routes.clone());
         tokio::spawn(server.run(api::routes(app), stop.clone()));
         #[expect(clippy::disallowed_methods, reason = "a story's own client, to the program under test")]
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         // Each visit asks for a count; what is not counted yet is in the statistics all the same.
         let may_remain = Mutex::new(BTreeSet::from([CountVisits::KIND]));
-        Self { store, clock, chance, context, secret_key, url, database, visits, http, pinned, stop, may_remain }
+        Self {
+            store,
+            clock,
+            chance,
+            context,
+            secret_key,
+            url,
+            database,
+            routes,
+            visits,
+            http,
+            pinned,
+            stop,
+            may_remain,
+        }
     }
 
     /// An organisation on the plan Pro.

@@ -89,6 +89,8 @@ impl Operation {
             "createInkrEndpoint" => json!({"url": NOWHERE, "events": ["submission.sent"]}),
             "createLink" => json!({"destination": "https://shop.example"}),
             "createBarcode" => json!({"type": "CODE_128", "value": "INK-42"}),
+            "createLinkPage" => json!({"title": "Acme"}),
+            "createDomain" => json!({"name": "go.example.com"}),
             "createFolder" | "createTag" => json!({"name": "A name"}),
             "createQrstudioWebhook" => json!({"url": NOWHERE, "events": ["scan.created"]}),
             _ => json!({}),
@@ -108,6 +110,8 @@ pub struct Ids {
     replay: String,
     link: String,
     barcode: String,
+    domain: String,
+    page: String,
     folder: String,
     tag: String,
 }
@@ -127,18 +131,21 @@ impl Ids {
             .unwrap();
         // One that stays as it is: each story ends before it runs.
         app.leaves_jobs("replay.run");
+        app.leaves_jobs("domain.verify");
         let replay = app.owner(org, "POST", "/api/webhooks/replays", None).await.expect(202);
         let mut made = vec![];
         for (path, body) in [
             ("/api/links", json!({"destination": "https://shop.example"})),
             ("/api/barcode", json!({"type": "EAN_8", "value": "9638507"})),
+            ("/api/domains", json!({"name": "go.acme.example"})),
+            ("/api/link-pages", json!({"title": "Acme"})),
             ("/api/folders", json!({"name": "Campaigns"})),
             ("/api/tags", json!({"name": "summer"})),
         ] {
             let answer = app.owner(org, "POST", path, Some(body)).await.expect(201);
             made.push(answer["id"].as_str().unwrap().to_owned());
         }
-        let [link, barcode, folder, tag] = made.try_into().unwrap();
+        let [link, barcode, domain, page_of_links, folder, tag] = made.try_into().unwrap();
         let mut ids = ids.into_iter();
         let mut next = || ids.next().unwrap();
         Self {
@@ -152,6 +159,8 @@ impl Ids {
             replay: replay["id"].as_str().unwrap().to_owned(),
             link,
             barcode,
+            domain,
+            page: page_of_links,
             folder,
             tag,
         }
@@ -168,6 +177,10 @@ impl Ids {
             self.link.clone()
         } else if path.starts_with("/api/barcode/") {
             self.barcode.clone()
+        } else if path.starts_with("/api/link-pages/") {
+            self.page.clone()
+        } else if path.starts_with("/api/domains/") {
+            self.domain.clone()
         } else if path.starts_with("/api/folders/") {
             self.folder.clone()
         } else if path.starts_with("/api/tags/") {

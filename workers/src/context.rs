@@ -9,7 +9,7 @@ use domain::{chance::Chance, clock::Clock, sealed::SealingKeys};
 use jobs::store::Store;
 use sqlx::PgPool;
 
-use crate::{delivery::Deliveries, http::Client, mail::Mailer};
+use crate::{delivery::Deliveries, dns::Dns, http::Client, mail::Mailer};
 
 /// The fleet's tools. One pointer: every run of a job has a clone.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Tools {
     pub chance: Chance,
     /// Guarded outbound HTTP.
     pub http: Client,
+    /// Looks up what names hold.
+    pub dns: Dns,
     /// Opens sealed secrets.
     pub sealing: Arc<SealingKeys>,
     /// Sends mail.
@@ -73,6 +75,7 @@ impl Context {
             clock,
             chance,
             http,
+            dns: Dns::default(),
             sealing: Arc::new(sealing),
             mailer: Arc::new(mailer),
             deliveries,

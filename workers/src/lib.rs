@@ -3,12 +3,14 @@
 
 pub mod context;
 pub mod delivery;
+pub mod dns;
 pub mod endpoint;
 pub mod fleet;
 pub mod housekeeping;
 pub mod http;
 mod line;
 pub mod mail;
+pub mod own_domain;
 pub mod registry;
 pub mod replay;
 pub mod session_key;

@@ -82,6 +82,7 @@ impl Registry {
             .on(crate::endpoint::check)
             .on(crate::housekeeping::keep)
             .on(crate::mail::send)
+            .on(crate::own_domain::verify)
             .on(crate::replay::run)
             .on(crate::session_key::fetch)
             .on(crate::visit::count)

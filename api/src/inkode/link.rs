@@ -21,6 +21,7 @@ use poem_openapi::{
     param::{Header, Path, Query},
     payload::Json,
 };
+use sqlx::PgConnection;
 
 use self::{
     explain::{LinkExplanation, LinkVisitor},
@@ -98,7 +99,7 @@ impl LinkApi {
         let rows = link::list(&mut conn, caller.org_id, &wanted, after.as_ref(), limit + 1, app.clock.now()).await?;
         let (rows, more) = page::split(rows, limit);
         let next_cursor = rows.last().filter(|_| more).map(|row| After::new(wanted.sort, row).to_string().into());
-        Ok(Json(ShortLinkPage { items: rows.into_iter().map(|row| ShortLink::new(app, row)).collect(), next_cursor }))
+        Ok(Json(ShortLinkPage { items: shape::complete(app, &mut conn, caller.org_id, rows).await?, next_cursor }))
     }
 
     /// Create a short link
@@ -142,8 +143,8 @@ impl LinkApi {
         id: Path<Text<text::LinkId>>,
     ) -> Result<Json<ShortLink>, Failed<Own>> {
         let mut conn = self.0.store.pool().acquire().await?;
-        let found = link::find(&mut conn, auth.0.org_id, read(&id.0)?).await?;
-        Ok(Json(ShortLink::new(&self.0, found.ok_or_else(no_link)?)))
+        let found = link::find(&mut conn, auth.0.org_id, read(&id.0)?).await?.ok_or_else(no_link)?;
+        Ok(Json(self.show(&mut conn, found).await?))
     }
 
     /// Get a short link's statistics
@@ -189,7 +190,8 @@ impl LinkApi {
         request: &Request,
     ) -> Result<Json<ShortLink>, Failed<Own>> {
         let link = self.change(&auth.0, read(&id.0)?, input.value, request_id(request)).await?;
-        Ok(Json(ShortLink::new(&self.0, link)))
+        let mut conn = self.0.store.pool().acquire().await?;
+        Ok(Json(self.show(&mut conn, link).await?))
     }
 
     /// Delete a short link
@@ -216,6 +218,11 @@ impl LinkApi {
 }
 
 impl LinkApi {
+    async fn show(&self, conn: &mut PgConnection, link: Link) -> Result<ShortLink, Failure> {
+        let mut shown = shape::complete(&self.0, conn, link.org_id, vec![link]).await?;
+        shown.pop().ok_or_else(no_link)
+    }
+
     async fn change(
         &self,
         caller: &Caller,
@@ -239,9 +246,9 @@ impl LinkApi {
         if before.archived_at.is_some() && link.archived_at.is_none() {
             draft::room(caller, &mut tx, 1).await?;
         }
-        if link.slug != before.slug {
+        if (&link.domain, &link.slug) != (&before.domain, &before.slug) {
             code::release(&mut tx, caller.org_id, Target::Link(id)).await?;
-            draft::take_code(&mut tx, &link).await?;
+            draft::take_code(app, &mut tx, &link).await?;
             route::tell_changed(&mut tx, &before.domain, &before.slug).await?;
         }
         link::update(&mut tx, &link).await?;

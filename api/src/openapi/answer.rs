@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Operations that can conflict with the present state, beside those that take an `Idempotency-Key`.
-const CONFLICTS: [&str; 10] = [
+const CONFLICTS: [&str; 12] = [
     "retryWebhookDelivery",
     "createWebhookReplay",
     "createWebhooksReplay",
@@ -12,6 +12,8 @@ const CONFLICTS: [&str; 10] = [
     "resumeWebhookReplay",
     "cancelWebhookReplay",
     "updateLink",
+    "updateLinkPage",
+    "deleteDomain",
     "updateFolder",
     "updateTag",
 ];

@@ -9,10 +9,13 @@ use std::{
     time::Duration,
 };
 
-use domain::route::{self, CHANNEL, Route};
+use domain::route::{self, CHANNEL, HOSTS, Route};
 use jobs::store::{ANSWER, within};
 use moka::future::Cache;
 use sqlx::{PgPool, postgres::PgListener};
+use tokio::time::Instant;
+
+use super::hosts::Hosts;
 
 /// How many routes of half a kilobyte are kept; a larger one counts for several.
 const MOST: u64 = 200_000;
@@ -32,6 +35,8 @@ pub struct Routes {
     kept: Cache<String, Option<Arc<Route>>>,
     /// How many changes were told of.
     changes: Arc<AtomicU64>,
+    /// Every own domain.
+    pub hosts: Hosts,
     pool: PgPool,
 }
 
@@ -39,7 +44,7 @@ impl Routes {
     /// Routes that are loaded from `pool` when they are asked for.
     pub fn new(pool: PgPool) -> Self {
         let kept = Cache::builder().weigher(weight).max_capacity(MOST).time_to_live(KEEP).build();
-        Self { kept, changes: Arc::default(), pool }
+        Self { kept, changes: Arc::default(), hosts: Hosts::new(pool.clone()), pool }
     }
 
     /// The route of a code. Whoever asks for one that is being loaded waits for that.
@@ -72,10 +77,10 @@ impl Routes {
 
     /// Hears of changes until the routes and their clones are gone. `direct` leads past any pooler.
     pub fn listen(&self, direct: PgPool) {
-        let (kept, changes) = (self.kept.clone(), Arc::downgrade(&self.changes));
+        let (kept, hosts, changes) = (self.kept.clone(), self.hosts.clone(), Arc::downgrade(&self.changes));
         tokio::spawn(async move {
             while changes.strong_count() > 0 {
-                if let Err(error) = hear(&direct, &kept, &changes).await {
+                if let Err(error) = hear(&direct, &kept, &hosts, &changes).await {
                     tracing::debug!(%error, "changes of routes are not heard of");
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -88,25 +93,36 @@ impl Routes {
 async fn hear(
     direct: &PgPool,
     kept: &Cache<String, Option<Arc<Route>>>,
+    hosts: &Hosts,
     changes: &Weak<AtomicU64>,
 ) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(direct).await?;
     listener.listen(CHANNEL).await?;
     // What was told before is not known.
     let mut told: Option<String> = None;
+    let mut loaded = Instant::now();
     loop {
         let Some(counter) = changes.upgrade() else { return Ok(()) };
         counter.fetch_add(1, Ordering::AcqRel);
         drop(counter);
         match told {
+            Some(told) if told == HOSTS => hosts.load().await,
             Some(key) => kept.invalidate(&key).await,
-            None => kept.invalidate_all(),
+            None => {
+                kept.invalidate_all();
+                hosts.load().await;
+            }
         }
         told = loop {
             // Looks up now and then to see whether anybody still wants to know.
             match tokio::time::timeout(LOOK_UP, listener.try_recv()).await {
                 Ok(heard) => break heard?.map(|heard| heard.payload().to_owned()),
-                Err(_) if changes.strong_count() > 0 => {}
+                Err(_) if changes.strong_count() > 0 => {
+                    if loaded.elapsed() > KEEP {
+                        hosts.load().await;
+                        loaded = Instant::now();
+                    }
+                }
                 Err(_) => return Ok(()),
             }
         };

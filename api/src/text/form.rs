@@ -4,8 +4,8 @@ use domain::{
     barcode::{self, EXTERNAL_ID_MAX, Kind as BarcodeKind, PROVIDER_MAX, VALUE_MAX},
     dialect::{Choice, DIALECTS, Dialect, DialectName},
     id::{
-        BarcodeId as Barcode, DeliveryId as Delivery, EventId as Event, LinkId as Link, OrgId as Org,
-        ReplayId as Replay, UserId as User,
+        BarcodeId as Barcode, DeliveryId as Delivery, EventId as Event, LinkId as Link, LinkPageId as LinkPage,
+        OrgId as Org, OwnDomainId as OwnDomain, ReplayId as Replay, UserId as User,
     },
     label::Kind,
 };
@@ -46,6 +46,29 @@ forms! {
     ReplayId: id(&[Replay::PREFIX]);
     /// A link's id.
     LinkId: id(&[Link::PREFIX]);
+    /// A link page's id.
+    LinkPageId: id(&[LinkPage::PREFIX]);
+    /// The title of a link page or of an entry of one.
+    PageTitle: MetaSchema { min_length: Some(1), pattern: Some(r"^[^\u0000]*[^\u0000\t\n\u000b\u000c\r ][^\u0000]*$".into()), ..name(100) };
+    /// The description of a link page.
+    PageDescription: name(500);
+    /// A language's tag (BCP 47).
+    Language: MetaSchema {
+        max_length: Some(35),
+        pattern: Some("^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$".into()),
+        example: Some("en".into()),
+        ..MetaSchema::new("string")
+    };
+    /// An own domain's id.
+    OwnDomainId: id(&[OwnDomain::PREFIX]);
+    /// A domain's name.
+    DomainName: MetaSchema {
+        min_length: Some(4),
+        max_length: Some(253),
+        pattern: Some(r"^[^\s./\\@:]+(\.[^\s./\\@:]+)+\.?$".into()),
+        example: Some("go.example.com".into()),
+        ..MetaSchema::new("string")
+    };
     /// A place in a list of links.
     LinkCursor: MetaSchema {
         pattern: Some(format!(r"^{}{ULID}(\.[ut][0-9A-Za-z_-]*)?$", Link::PREFIX)),

@@ -38,10 +38,12 @@ fn view(link: &Link, base: &str) -> Value {
     present(json!({
         "id": link.id.to_string(),
         "shortUrl": code::address(base, &link.domain, &link.slug),
+        "domain": Some(&link.domain).filter(|domain| !domain.is_empty()),
         "slug": link.slug,
         "destination": link.destination,
         "title": link.title,
         "utm": link.utm.as_ref().map(|utm| present(json!(utm.0))),
+        "routing": link.routing.as_ref().map(|routing| json!(routing.0)),
         "hasPassword": link.password_hash.is_some(),
         "active": link.active,
         "startsAt": link.starts_at.map(millis),

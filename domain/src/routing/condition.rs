@@ -257,6 +257,11 @@ fn is_text(text: &str, least: usize) -> bool {
     (least..=VALUE_MAX).contains(&text.chars().count()) && !text.contains('\0')
 }
 
+/// Whether a text has the form of a language's tag (BCP 47), such as `de` or `pt-BR`.
+pub fn is_language(text: &str) -> bool {
+    language(text).is_some()
+}
+
 fn language(text: &str) -> Option<String> {
     let mut parts = text.split('-');
     let first = parts.next()?;

@@ -8,6 +8,7 @@ use domain::{
     id::{LabelId, LinkId},
     label::Kind,
     link::{self, Link, TITLE_MAX, check_destination},
+    own_domain::{self, read_name},
     password::{self, PASSWORD_MAX},
     plan::Quota,
     quota,
@@ -25,12 +26,15 @@ use crate::{
     inkode::asked::{broken_tags, check_labels, folder, given, length, opened, tag_ids},
 };
 
+/// What a link's domain must be.
+const DOMAIN_RULE: &str = "must be a domain of yours that is verified";
 /// How many codes are tried where nobody chose one.
 const TRIES: usize = 8;
 
 /// A change, checked as far as it can be without the link.
 pub(super) struct Change {
     destination: Option<String>,
+    domain: Option<String>,
     slug: Option<Code>,
     title: Option<String>,
     utm: Option<Option<Utm>>,
@@ -52,6 +56,7 @@ pub(super) async fn new(app: &App, caller: &Caller, input: ShortLinkInput) -> Re
         app,
         ShortLinkPatch {
             destination: Some(input.destination),
+            domain: given(input.domain),
             slug: input.slug,
             title: input.title,
             utm: given(input.utm),
@@ -104,6 +109,7 @@ pub(super) async fn change(app: &App, mut patch: ShortLinkPatch) -> Result<Chang
     }
     Ok(Change {
         destination: patch.destination.map(Into::into),
+        domain: opened(patch.domain).map(|name| name.and_then(|name| read_name(&name)).unwrap_or_default()),
         slug: patch.slug.and_then(|slug| slug.parse().ok()),
         title: patch.title.map(Into::into),
         utm: opened(patch.utm).map(|utm| utm.map(Utm::from)),
@@ -130,6 +136,9 @@ fn broken(patch: &ShortLinkPatch) -> Vec<FieldError> {
         wrong.extend(broken.map(|message| FieldError::new(field, message)));
     };
     rule("destination", patch.destination.as_deref().and_then(|text| check_destination(text).err()));
+    if let MaybeUndefined::Value(name) = &patch.domain {
+        rule("domain", read_name(name).is_none().then(|| DOMAIN_RULE.into()));
+    }
     rule("slug", patch.slug.as_deref().and_then(|text| Some(text.parse::<Code>().err()?.to_string())));
     rule("title", patch.title.as_deref().and_then(|text| length(text, 0, TITLE_MAX)));
     if let MaybeUndefined::Value(fields) = &patch.utm {
@@ -170,6 +179,9 @@ impl Change {
     pub(super) fn apply(self, link: &mut Link, now: DateTime<Utc>, chance: &Chance) -> Result<(), Failure> {
         if let Some(destination) = self.destination {
             link.destination = destination;
+        }
+        if let Some(domain) = self.domain {
+            link.domain = domain;
         }
         if let Some(slug) = self.slug {
             link.slug = slug.as_str().to_owned();
@@ -218,7 +230,7 @@ pub(super) async fn store(app: &App, conn: &mut PgConnection, mut link: Link) ->
     if link.slug.is_empty() {
         link.slug = free_code(app, conn, &link).await?;
     } else {
-        take_code(conn, &link).await?;
+        take_code(app, conn, &link).await?;
     }
     domain::link::insert(conn, &link).await?;
     domain::route::tell_changed(conn, &link.domain, &link.slug).await?;
@@ -231,16 +243,27 @@ pub(super) async fn room(caller: &Caller, conn: &mut PgConnection, adding: i64) 
     Ok(quota::room(Quota::Links, most, link::count(conn, caller.org_id).await?, adding)?)
 }
 
-/// Takes the code that a link has.
-pub(super) async fn take_code(conn: &mut PgConnection, link: &Link) -> Result<(), Failure> {
+/// Takes the code that a link has, on a domain that the organisation has proven.
+pub(super) async fn take_code(app: &App, conn: &mut PgConnection, link: &Link) -> Result<(), Failure> {
+    check_domain(conn, link).await?;
     let code = link.slug.parse().map_err(Failure::internal)?;
     match code::take(conn, &link.domain, &code, link.org_id, Target::Link(link.id)).await? {
         true => Ok(()),
-        false => Err(Failure::conflict("slug_taken", format!("The slug {} is taken.", link.slug))),
+        false => {
+            let address = app.short_url(&link.domain, &link.slug);
+            Err(Failure::conflict("slug_taken", format!("The slug {} is taken: {address} leads elsewhere.", link.slug)))
+        }
     }
 }
 
+/// Refuses a domain that is not the organisation's, and holds one that is until the transaction ends.
+async fn check_domain(conn: &mut PgConnection, link: &Link) -> Result<(), Failure> {
+    let held = link.domain.is_empty() || own_domain::hold(conn, link.org_id, &link.domain).await?;
+    if held { Ok(()) } else { Err(Failure::field("domain", DOMAIN_RULE)) }
+}
+
 async fn free_code(app: &App, conn: &mut PgConnection, link: &Link) -> Result<String, Failure> {
+    check_domain(conn, link).await?;
     for _ in 0..TRIES {
         let code = Code::random(&app.chance);
         if code::take(conn, &link.domain, &code, link.org_id, Target::Link(link.id)).await? {

@@ -161,16 +161,18 @@ pub(super) async fn explain(
     let route = Route::of(link);
     let (at, number) = (visitor.at.unwrap_or(now), visitor.visit.unwrap_or(counted + 1));
     let agent = visitor.user_agent.as_deref().map(Agent::read).unwrap_or_default();
+    let upper = |text: &Option<Text<text::Name>>| text.as_deref().unwrap_or_default().to_ascii_uppercase();
+    let (country, region) = (upper(&visitor.country), upper(&visitor.region));
     let described = Visitor {
         device: visitor.device.as_deref().unwrap_or(agent.device),
         system: visitor.os.as_deref().unwrap_or(agent.system),
         browser: visitor.browser.as_deref().unwrap_or(agent.browser),
         language: preferred_language(visitor.language.as_deref().unwrap_or_default()),
-        country: visitor.country.as_deref().unwrap_or_default(),
-        region: visitor.region.as_deref().unwrap_or_default(),
+        country: &country,
+        region: &region,
         address,
         agent: visitor.user_agent.as_deref().unwrap_or_default(),
-        query: visitor.query.as_deref().unwrap_or_default(),
+        query: visitor.query.as_deref().unwrap_or_default().trim_start_matches('?'),
         referrer: visitor.referrer.as_deref().unwrap_or_default(),
         at,
         number: Some(number),

@@ -1,11 +1,13 @@
 //! Short links on the wire.
 
 use chrono::{DateTime, Utc};
-use domain::{code, label::Kind, link::Link, utm::Utm};
+use domain::{code, id::OrgId, label::Kind, link::Link, link_page, utm::Utm};
 use poem_openapi::{Enum, Object, types::MaybeUndefined};
 use serde::{Deserialize, Deserializer};
+use sqlx::PgConnection;
+use uuid::Uuid;
 
-use super::routing::LinkRouting;
+use super::{super::link_page::LinkPageOfLink, routing::LinkRouting};
 use crate::{
     app::App,
     text::{self, Text},
@@ -63,6 +65,8 @@ impl From<Utm> for UtmFields {
 pub(super) struct ShortLinkInput {
     /// Where it leads.
     pub(super) destination: Text<text::Destination>,
+    /// The own domain that its code stands on, which must be proven; the installation's own if not given.
+    pub(super) domain: Option<Text<text::DomainName>>,
     /// Its code; one of seven characters is made if not given. Upper and lower case are told apart.
     pub(super) slug: Option<Text<text::Slug>>,
     /// What it is called.
@@ -95,6 +99,7 @@ impl poem_openapi::types::Example for ShortLinkInput {
     fn example() -> Self {
         Self {
             destination: "https://shop.example.com/summer".into(),
+            domain: None,
             slug: Some("summer24".into()),
             title: Some("Summer promo".into()),
             utm: Some(UtmFields { source: Some("flyer".into()), ..UtmFields::default() }),
@@ -117,6 +122,8 @@ impl poem_openapi::types::Example for ShortLinkInput {
 pub(super) struct ShortLinkPatch {
     /// Where it leads.
     pub(super) destination: Option<Text<text::Destination>>,
+    /// The own domain that its code stands on; null for the installation's own.
+    pub(super) domain: MaybeUndefined<Text<text::DomainName>>,
     /// Its code. The one that it had leads nowhere from then on.
     pub(super) slug: Option<Text<text::Slug>>,
     /// What it is called.
@@ -169,6 +176,8 @@ pub(super) struct ShortLink {
     id: Text<text::LinkId>,
     /// The address to hand out.
     short_url: Text<text::Url>,
+    /// The own domain that its code stands on; absent where it is the installation's own.
+    domain: Option<Text<text::DomainName>>,
     /// Its code.
     slug: Text<text::Slug>,
     /// Where it leads.
@@ -193,6 +202,8 @@ pub(super) struct ShortLink {
     folder_id: Option<Text<text::FolderId>>,
     /// Its tags.
     tag_ids: Vec<Text<text::TagId>>,
+    /// The link pages that it is on.
+    link_pages: Vec<LinkPageOfLink>,
     /// Whether it is put away.
     archived: bool,
     /// When it was made.
@@ -206,6 +217,7 @@ impl ShortLink {
         Self {
             id: link.id.to_string().into(),
             short_url: code::address(&app.settings.short_url, &link.domain, &link.slug).into(),
+            domain: Some(link.domain).filter(|domain| !domain.is_empty()).map(Into::into),
             slug: link.slug.into(),
             destination: link.destination.into(),
             title: link.title,
@@ -218,11 +230,28 @@ impl ShortLink {
             max_visits: link.max_visits,
             folder_id: link.folder_id.map(|id| Kind::Folder.spell(id).into()),
             tag_ids: link.tag_ids.into_iter().map(|id| Kind::Tag.spell(domain::id::LabelId(id)).into()).collect(),
+            link_pages: vec![],
             archived: link.archived_at.is_some(),
             created_at: link.created_at.into(),
             updated_at: link.updated_at.into(),
         }
     }
+}
+
+/// Links with what else is known of them.
+pub(super) async fn complete(
+    app: &App,
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    links: Vec<Link>,
+) -> Result<Vec<ShortLink>, sqlx::Error> {
+    let ids: Vec<Uuid> = links.iter().map(|link| link.id.0).collect();
+    let mut pages = link_page::of_links(conn, org_id, &ids).await?;
+    let shown = links.into_iter().map(|link| {
+        let own = pages.extract_if(.., |page| page.link_id == link.id).map(Into::into).collect();
+        ShortLink { link_pages: own, ..ShortLink::new(app, link) }
+    });
+    Ok(shown.collect())
 }
 
 /// A page of links.
