@@ -258,6 +258,8 @@ async fn every_broken_field_of_a_routing_is_named() {
     assert_eq!(refused(json!({"rules": [rule]})).await, ["routing.rules[0].conditions"]);
     let variant = json!({"destination": SHOP, "weight": 1});
     assert_eq!(refused(json!({"variants": many(variant, 21)})).await, ["routing.variants"]);
+    assert_eq!(refused(json!([null, null])).await, ["routing"]);
+    assert_eq!(refused(json!({"rules": [[]]})).await, ["routing.rules[0]"]);
     let unknown = condition(json!({"attribute": "mood", "values": ["good"]}));
     assert_eq!(refused(json!({"rules": [unknown]})).await, ["routing.rules[0].conditions[0].attribute"]);
     let newer = condition(json!({"attribute": "unknown"}));

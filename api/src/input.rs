@@ -13,7 +13,7 @@ use poem_openapi::{
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, IntoDeserializer},
+    de::{DeserializeOwned, IntoDeserializer, Visitor},
 };
 use sha2::{Digest, Sha256};
 
@@ -189,6 +189,34 @@ pub fn words<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<
     let words = Option::<Vec<Word<T>>>::deserialize(from)?;
     Ok(words.map(|words| words.into_iter().map(|word| word.0).collect()))
 }
+
+/// Reads a struct from an object alone: serde would also read it from an array of its members.
+pub struct ObjectOnly<D>(pub D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// For structs within a body, which derive `Deserialize` with `#[serde(remote = "Self")]`.
+macro_rules! objects {
+    ($($name:ty)*) => {$(
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                Self::deserialize($crate::input::ObjectOnly(from))
+            }
+        }
+    )*};
+}
+pub(crate) use objects;
 
 /// What serde wanted, in the words of JSON.
 fn in_words(expected: &str) -> &str {

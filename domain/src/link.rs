@@ -21,16 +21,6 @@ pub const TITLE_MAX: usize = 200;
 /// The most tags of one link.
 pub const TAGS_MAX: usize = 50;
 
-/// The rule that a destination breaks, if it breaks one: it is an http(s) address, and may name a part of a page.
-pub fn check_destination(text: &str) -> Result<(), String> {
-    // A fragment is the browser's own affair, and names a place like anything else.
-    let plain = text.split('#').next().unwrap_or(text);
-    if text.chars().count() > DESTINATION_MAX || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(format!("must be at most {DESTINATION_MAX} characters without white space"));
-    }
-    HttpUrl::parse(plain, Rules { allow_http: true, max_chars: DESTINATION_MAX }).map(drop).map_err(|e| e.to_string())
-}
-
 /// A link.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Link {

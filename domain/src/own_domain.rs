@@ -3,7 +3,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
-use url::Host;
 
 use crate::{
     chance::Chance,
@@ -11,6 +10,8 @@ use crate::{
     route,
 };
 
+/// The longest name, in characters: with what stands before it in DNS, as long as a name may be.
+pub const NAME_MAX: usize = 253 - RECORD_PREFIX.len();
 /// The most domains of one organisation.
 pub const DOMAINS_MAX: i64 = 50;
 /// What stands before the domain in the name of the record that proves it.
@@ -59,18 +60,17 @@ pub struct OwnDomain {
     pub verified_at: Option<DateTime<Utc>>,
 }
 
-/// Reads a domain's name as hosts of requests are spelled; `None` if it is none, or an address.
+/// Reads a domain's name in ASCII (international ones as `xn--…`), as hosts of requests are spelled; `None` if it is none.
 pub fn read_name(text: &str) -> Option<String> {
-    let Host::Domain(name) = Host::parse(text.trim()).ok()? else { return None };
-    let name = name.trim_end_matches('.').to_owned();
     let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        let within = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(within) && !label.starts_with('-') && !label.ends_with('-')
     };
-    let fits = name.len() + RECORD_PREFIX.len() <= 253 && name.contains('.') && name.split('.').all(label);
-    fits.then_some(name)
+    let (_, last) = text.rsplit_once('.')?;
+    // An address is no name.
+    let named = last.starts_with(|c: char| c.is_ascii_alphabetic());
+    let fits = named && text.len() <= NAME_MAX && text.split('.').all(label);
+    fits.then(|| text.to_ascii_lowercase())
 }
 
 impl OwnDomain {

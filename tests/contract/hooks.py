@@ -32,7 +32,17 @@ REFUSALS = [
     (r"", r"(^|\.)(timestamp|from|to|startsAt|expiresAt)$", r"from 1970 to 9999"),
     # Which folders and tags there are, and what else an address of ours means.
     (r"^(create|update)(Link|Barcode)$", r"^(folderId|tagIds\[\d+\])$", r"not archived"),
-    (r"^(create|update)Link$", r"^slug$", r"^is reserved"),
+    (r"^(create|update)Link(Page)?$", r"^slug$", r"^is reserved"),
+    # Which members a condition has depends on what it asks for, and ids are there once.
+    (r"^(create|update)Link$", r"^routing\.", r""),
+    # Which domains are proven, and which are the installation's.
+    (r"^(create|update)Link$", r"^domain$", r"of yours"),
+    (r"^createDomain$", r"^name$", r"installation's own"),
+    # Colours must be told apart, and an entry leads to one place.
+    (r"^(create|update)LinkPage$", r"^theme\.", r"contrast|required with"),
+    (r"^(create|update)LinkPage$", r"^entries\[\d+\]\.", r"linkId|link of yours|valid URL"),
+    # An address has one of two forms.
+    (r"^explainLink$", r"^address$", r"IPv4 or IPv6"),
     # An end comes after its beginning.
     (r"^(create|update)Link$", r"^expiresAt$", r"after startsAt"),
     # What a barcode can say depends on its type, and which colours go together on each other.

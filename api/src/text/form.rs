@@ -8,6 +8,7 @@ use domain::{
         OrgId as Org, OwnDomainId as OwnDomain, ReplayId as Replay, UserId as User,
     },
     label::Kind,
+    own_domain,
 };
 use poem_openapi::registry::MetaSchema;
 use serde_json::Value;
@@ -63,9 +64,10 @@ forms! {
     OwnDomainId: id(&[OwnDomain::PREFIX]);
     /// A domain's name.
     DomainName: MetaSchema {
-        min_length: Some(4),
-        max_length: Some(253),
-        pattern: Some(r"^[^\s./\\@:]+(\.[^\s./\\@:]+)+\.?$".into()),
+        max_length: Some(own_domain::NAME_MAX),
+        pattern: Some(
+            "^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$".into(),
+        ),
         example: Some("go.example.com".into()),
         ..MetaSchema::new("string")
     };

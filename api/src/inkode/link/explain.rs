@@ -17,12 +17,15 @@ use sqlx::PgConnection;
 use super::routing::RoutingAttribute;
 use crate::{
     failure::{Failure, FieldError},
+    inkode::asked::length,
     text::{self, Text},
     timestamp,
 };
 
 /// The longest text of a description, in characters.
 const TEXT_MAX: usize = 2000;
+/// The longest word of one.
+const SHORT_MAX: usize = 200;
 
 /// A visitor. What is not given is not known.
 #[derive(Debug, Default, Object, Deserialize)]
@@ -196,14 +199,13 @@ fn check(visitor: &LinkVisitor) -> Result<Option<IpAddr>, Failure> {
     if let Some(Err(_)) = address {
         wrong.push(FieldError::new("address", "must be an IPv4 or IPv6 address"));
     }
-    for (field, text) in [
-        ("userAgent", visitor.user_agent.as_deref()),
-        ("query", visitor.query.as_deref()),
-        ("referrer", visitor.referrer.as_deref()),
-    ] {
-        if text.is_some_and(|text| text.chars().count() > TEXT_MAX) {
-            wrong.push(FieldError::new(field, format!("must be at most {TEXT_MAX} characters")));
-        }
+    let short = [&visitor.device, &visitor.os, &visitor.browser, &visitor.language, &visitor.country, &visitor.region];
+    let short =
+        ["device", "os", "browser", "language", "country", "region"].into_iter().zip(short.map(|t| t.as_deref()));
+    let long = [&visitor.user_agent, &visitor.query, &visitor.referrer].map(|text| text.as_deref());
+    let long = ["userAgent", "query", "referrer"].into_iter().zip(long);
+    for (field, text, most) in short.map(|(f, t)| (f, t, SHORT_MAX)).chain(long.map(|(f, t)| (f, t, TEXT_MAX))) {
+        wrong.extend(text.and_then(|text| length(text, 0, most)).map(|rule| FieldError::new(field, rule)));
     }
     if visitor.visit.is_some_and(|visit| visit < 1) {
         wrong.push(FieldError::new("visit", "must be at least 1"));

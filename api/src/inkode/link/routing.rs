@@ -15,7 +15,7 @@ use crate::{
 /// replaced as a whole.
 #[derive(Debug, Default, Object, Deserialize)]
 #[oai(skip_serializing_if_is_none)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub(super) struct LinkRouting {
     /// Asked in their order; the first whose conditions all hold decides.
     #[oai(validator(max_items = 50))]
@@ -28,6 +28,7 @@ pub(super) struct LinkRouting {
 /// A destination for those visitors for whom all conditions hold.
 #[derive(Debug, Object, Deserialize)]
 #[oai(skip_serializing_if_is_none)]
+#[serde(remote = "Self")]
 pub(super) struct RoutingRule {
     /// Names the rule in statistics; every answer has it. Give it back to keep it when the rule is changed. One is made if
     /// not given.
@@ -44,6 +45,7 @@ pub(super) struct RoutingRule {
 /// A destination for a part of the visitors.
 #[derive(Debug, Object, Deserialize)]
 #[oai(skip_serializing_if_is_none)]
+#[serde(remote = "Self")]
 pub(super) struct RoutingVariant {
     /// Names the variant in statistics; as a rule's. A variant with another id gets other visitors.
     id: Option<Text<text::RoutingId>>,
@@ -61,7 +63,7 @@ pub(super) struct RoutingVariant {
 /// takes `least` and `most`; `time` takes `from`, `to`, `days` and `timeZone`, and `startsAt` and `endsAt`.
 #[derive(Debug, Object, Deserialize)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(super) struct RoutingCondition {
     /// What it asks for.
     #[serde(deserialize_with = "input::required_word")]
@@ -98,6 +100,8 @@ pub(super) struct RoutingCondition {
     #[serde(default, deserialize_with = "timestamp::read")]
     ends_at: Option<DateTime<Utc>>,
 }
+
+input::objects!(LinkRouting RoutingRule RoutingVariant RoutingCondition);
 
 /// What a condition asks for.
 #[derive(Debug, Clone, Copy, Enum, Deserialize)]

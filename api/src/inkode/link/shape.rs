@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{super::link_page::LinkPageOfLink, routing::LinkRouting};
 use crate::{
     app::App,
+    input,
     text::{self, Text},
     timestamp::{self, Timestamp},
 };
@@ -17,6 +18,7 @@ use crate::{
 /// What a link adds to its destination. A field that is not given or empty adds nothing.
 #[derive(Debug, Default, Object, Deserialize)]
 #[oai(skip_serializing_if_is_none)]
+#[serde(remote = "Self")]
 pub(super) struct UtmFields {
     /// `utm_source`.
     pub(super) source: Option<Text<text::Name>>,
@@ -29,6 +31,8 @@ pub(super) struct UtmFields {
     /// `utm_content`.
     pub(super) content: Option<Text<text::Name>>,
 }
+
+input::objects!(UtmFields);
 
 impl From<UtmFields> for Utm {
     fn from(fields: UtmFields) -> Self {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     app::App,
+    input,
     text::{self, Text},
     timestamp::Timestamp,
 };
@@ -13,7 +14,7 @@ use crate::{
 /// A page's colours, in two pairs that can be read on each other; a pair that is not given is the browser's, light or dark.
 #[derive(Debug, Default, Object, Deserialize)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub(crate) struct LinkPageTheme {
     /// Behind everything.
     background: Option<Text<text::Colour>>,
@@ -54,7 +55,7 @@ impl From<Theme> for LinkPageTheme {
 /// What a page leads to: a link, or any address.
 #[derive(Debug, Object, Deserialize)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct LinkPageEntry {
     /// What is read.
     pub(super) title: Text<text::PageTitle>,
@@ -73,6 +74,8 @@ impl From<Entry> for LinkPageEntry {
         Self { title: entry.title.into(), link_id, url }
     }
 }
+
+input::objects!(LinkPageTheme LinkPageEntry);
 
 /// A new link page.
 #[derive(Debug, Object, Deserialize)]
