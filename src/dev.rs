@@ -72,6 +72,7 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     };
     let mut kept = Kept::read_or_make(&args.dir.join("dev.json"), &Chance::system())?;
     kept.lend_to(&mut settings)?;
+    settings.cron.open = true;
     settings.check(Purpose::Develop)?;
 
     let url = settings.database.url.clone().context("DATABASE_URL must be set")?;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use api::{App, app, auth::Sessions, redirect::Places};
+use api::{App, app, auth::Sessions, cron::Access, redirect::Places};
 use domain::{
     address::{Guard, Policy, SystemResolver},
     chance::Chance,
@@ -80,6 +80,11 @@ impl Parts {
             short_host,
             address_header: self.settings.http.address_header.clone(),
             allow_http_targets: self.settings.webhooks.allow_http_targets,
+            cron: match (&self.settings.cron.secret, self.settings.cron.open) {
+                (Some(secret), _) => Access::Secret(secret.clone()),
+                (None, true) => Access::Anybody,
+                (None, false) => Access::Nobody,
+            },
             rate_per_second: self.settings.limits.rate_limit_per_second,
             rate_burst: self.settings.limits.rate_limit_burst,
         };

@@ -92,6 +92,7 @@ fn a_wrong_secret_is_not_repeated() {
         ("INKFLEET_SECRET_KEY", "hunter2hunter2"),
         ("INKFLEET_SESSION_SIGNING_KEY", "-----BEGIN hunter2hunter2"),
         ("SMTP_URL", "hunter2hunter2"),
+        ("CRON_SECRET", "hunter2hunter2"),
     ];
     for (name, value) in wrong {
         let sentence = read(Purpose::Serve, &[(name, value)]).unwrap_err().to_string();

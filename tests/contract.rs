@@ -16,7 +16,7 @@ use std::{
 use domain::address::{LookUp, Resolve};
 
 use self::world::World;
-use crate::support::TestApp;
+use crate::support::{TestApp, app::CRON_SECRET};
 
 const CONTRACT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contract");
 /// How long the fuzzer may take in all. It needs about a minute where nothing else runs.
@@ -60,6 +60,7 @@ async fn a_fuzzer_finds_no_answer_that_the_openapi_file_does_not_have() {
         .current_dir(&directory)
         .env("CONTRACT_URL", &app.url)
         .env("CONTRACT_SESSION", org.session(&app))
+        .env("CONTRACT_CRON", CRON_SECRET)
         .env("SCHEMATHESIS_HOOKS", "hooks")
         .env("PYTHONPATH", &directory)
         .env("NO_PROXY", "*")

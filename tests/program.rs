@@ -158,6 +158,45 @@ async fn serve_and_work_share_a_database_and_admin_makes_who_may_use_it() {
 }
 
 #[tokio::test]
+async fn the_secret_of_a_scheduler_is_in_no_line_of_the_log_however_much_is_logged() {
+    let database = Database::new().await;
+    let mut web = production(&database, &["serve"]);
+    let web =
+        web.env("INKFLEET_LOG", "trace").env("INKFLEET_LOG_FORMAT", "json").env("CRON_SECRET", "the-right-0123456789");
+    let mut web = Running(web.stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(web.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let address = lines
+        .find_map(|line| serde_json::from_str::<Value>(&line).ok()?["address"].as_str().map(str::to_owned))
+        .expect("a log line with the address");
+    let log = std::thread::spawn(move || lines.collect::<Vec<String>>());
+    let ask = async |path: &str, header: (&'static str, &str)| {
+        client()
+            .get(format!("http://{address}{path}"))
+            .header(header.0, header.1)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    assert_eq!(ask("/api/cron/expire?secret=the-right-0123456789", ("accept", "*/*")).await, 202);
+    assert_eq!(ask("/api/cron/nothing?secret=the-right-0123456789", ("accept", "*/*")).await, 404);
+    assert_eq!(ask("/api/cron/expire?secret=the-wrong-0123456789", ("accept", "*/*")).await, 401);
+    assert_eq!(ask("/api/cron/expire", ("authorization", "Bearer the-right-0123456789")).await, 202);
+    assert_eq!(ask("/api/cron/expire", ("x-cron-secret", "the-wrong-0123456789")).await, 401);
+    // A failure of ours has a line of its own.
+    let mut conn = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    sqlx::query("alter table job_occasions rename to elsewhere").execute(&mut conn).await.unwrap();
+    assert_eq!(ask("/api/cron/expire?secret=the-right-0123456789", ("accept", "*/*")).await, 500);
+    assert_eq!(web.interrupt(), Some(0));
+    let log = log.join().unwrap();
+    let of_requests = log.iter().filter(|line| line.contains("/api/cron/expire")).count();
+    assert!(of_requests >= 5 && log.iter().any(|line| line.contains("request failed")), "{log:#?}");
+    assert!(log.iter().all(|line| !line.contains("0123456789")), "{log:#?}");
+    database.remove();
+}
+
+#[tokio::test]
 async fn an_operator_lists_shows_retries_and_cancels_jobs() {
     let database = Database::new().await;
     let admin = |words: &[&str]| production(&database, &[&["admin", "jobs"], words].concat()).output().unwrap();

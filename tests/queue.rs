@@ -12,7 +12,7 @@ use domain::id::OrgId;
 use futures::future::join_all;
 use jobs::{
     job::{Job, NewJob, Queue},
-    queue::{self, Claimed, Ended, Ending, Lanes, Session, admin},
+    queue::{self, Claimed, Ended, Ending, Lanes, Occasion, Session, admin},
     store::{Ear, Store},
 };
 use serde::{Deserialize, Serialize};
@@ -138,14 +138,14 @@ async fn a_job_exists_if_and_only_if_its_transaction_commits() {
     let app = TestApp::start().await;
     let mut tx = app.store.begin().await.unwrap();
     queue::enqueue(&mut tx, note(&app, org(1), 1)).await.unwrap();
-    assert!(queue::enqueue_once(&mut tx, note(&app, org(1), 2), "monday").await.unwrap());
+    assert!(queue::enqueue_once(&mut tx, note(&app, org(1), 2), "monday").await.unwrap().is_first);
     drop(tx);
     assert_eq!(waiting(&app).await.len(), 0);
 
     let mut tx = app.store.begin().await.unwrap();
     queue::enqueue(&mut tx, note(&app, org(1), 1)).await.unwrap();
     assert!(
-        queue::enqueue_once(&mut tx, note(&app, org(1), 2), "monday").await.unwrap(),
+        queue::enqueue_once(&mut tx, note(&app, org(1), 2), "monday").await.unwrap().is_first,
         "the occasion was given back"
     );
     tx.commit().await.unwrap();
@@ -182,17 +182,22 @@ async fn an_occasion_makes_one_job_however_often_it_is_announced() {
         first
     };
     let calls = (0..32).map(|n| tokio::spawn(announce(app.store.clone(), note(&app, org(1), n), "monday")));
-    let firsts: Vec<bool> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(firsts.iter().filter(|first| **first).count(), 1);
-    assert_eq!(waiting(&app).await.len(), 1);
+    let told: Vec<Occasion> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(told.iter().filter(|occasion| occasion.is_first).count(), 1);
+    let waiting_now = waiting(&app).await;
+    assert_eq!(waiting_now.len(), 1);
+    assert!(told.iter().all(|occasion| occasion.job_id == Some(waiting_now[0].id)), "all are told of the one job");
 
     let mut worker = Worker::start(&app).await;
     let now = app.clock.now();
     let jobs = worker.claim(10, now).await;
     assert_eq!(worker.end(&jobs, Ending::Done, now).await, 1);
-    assert!(!announce(app.store.clone(), note(&app, org(1), 0), "monday").await, "also after the job has finished");
-    assert!(announce(app.store.clone(), note(&app, org(1), 0), "tuesday").await);
-    assert!(announce(app.store.clone(), note(&app, org(2), 0), "monday").await, "an occasion is one organisation's");
+    let again = announce(app.store.clone(), note(&app, org(1), 0), "monday").await;
+    let job_id = Some(waiting_now[0].id);
+    assert_eq!(again, Occasion { job_id, is_first: false }, "also after the job has finished");
+    assert!(announce(app.store.clone(), note(&app, org(1), 0), "tuesday").await.is_first);
+    let others = announce(app.store.clone(), note(&app, org(2), 0), "monday").await;
+    assert!(others.is_first, "an occasion is one organisation's");
     assert_eq!(waiting(&app).await.len(), 2);
     app.leaves_jobs(Note::KIND);
 }

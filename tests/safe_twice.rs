@@ -27,7 +27,8 @@ use crate::support::{
 };
 
 /// The kinds that have a story below.
-const TOLD: [&str; 8] = [
+const TOLD: [&str; 9] = [
+    "codes.expire",
     "delivery.attempt",
     "domain.verify",
     "endpoint.check",
@@ -209,7 +210,7 @@ async fn the_house_is_kept_twice_in_an_hour_as_well_as_once() {
         app.clock.advance(Duration::days(40));
         let entry = ENTRIES.iter().find(|entry| entry.kind == "house.keep").unwrap();
         let mut tx = app.store.begin().await.unwrap();
-        assert!(entry.announce(&mut tx, app.clock.now(), &app.chance).await.unwrap());
+        assert!(entry.announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap().is_first);
         tx.commit().await.unwrap();
         run_twice(&app, &app.context, Queue::System, how).await;
         // What the second one could not do while the first was at it, it does when it runs again.
@@ -366,5 +367,28 @@ async fn a_look_at_a_domain_is_taken_once_and_makes_one_more() {
         assert_eq!(seen["nextCheckAt"], "2026-03-02T12:01:00.000Z", "{how:?}: {seen}");
         assert_eq!(app.pass(Duration::minutes(1)).await, 1, "{how:?}: one job looks again");
         app.leaves_jobs("domain.verify");
+    }
+}
+
+#[tokio::test]
+async fn what_expired_is_told_once() {
+    for how in BOTH {
+        let app = TestApp::start().await;
+        let org = app.org("acme").await;
+        for n in 0..5 {
+            let body = json!({"destination": "https://shop.example", "expiresAt": format!("2026-03-02T12:0{n}:00Z")});
+            app.owner(&org, "POST", "/api/links", Some(body)).await.expect(201);
+        }
+        app.clock.advance(Duration::hours(1));
+        let mut tx = app.store.begin().await.unwrap();
+        let entry = jobs::schedule::entry("codes.expire").unwrap();
+        entry.announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
+        tx.commit().await.unwrap();
+        run_twice(&app, &app.context, Queue::System, how).await;
+        let told: (i64, i64) = sqlx::query_as("select count(*), count(distinct data) from events")
+            .fetch_one(app.store.pool())
+            .await
+            .unwrap();
+        assert_eq!(told, (5, 5), "{how:?}");
     }
 }

@@ -309,6 +309,7 @@ async fn head_is_answered_as_get_without_a_body() {
         assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
     }
     app.leaves_jobs("delivery.attempt");
+    app.leaves_jobs("codes.expire");
 }
 
 #[tokio::test]

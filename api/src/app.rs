@@ -58,6 +58,8 @@ pub struct Settings {
     pub address_header: Option<String>,
     /// Whether endpoints may be plain http (development).
     pub allow_http_targets: bool,
+    /// Who may ask for scheduled work.
+    pub cron: crate::cron::Access,
     /// Requests per second and key.
     pub rate_per_second: u32,
     /// Requests that a key may make at once.
@@ -121,6 +123,7 @@ impl App {
             short_host: None,
             address_header: None,
             allow_http_targets: false,
+            cron: crate::cron::Access::Nobody,
             rate_per_second: 1,
             rate_burst: 1,
         };

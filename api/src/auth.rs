@@ -210,7 +210,8 @@ async fn authenticate<G: Gate>(app: &App, request: &Request) -> Result<Caller, F
     Err(Failure::unauthorized(format!("The request carries no proof of identity. Wanted: {}", wanted.join(" Or: "))))
 }
 
-fn carried(request: &Request, carrier: Carrier) -> Option<&str> {
+/// What a request carries there.
+pub(crate) fn carried(request: &Request, carrier: Carrier) -> Option<&str> {
     match carrier {
         Carrier::Header(name) => request.headers().get(name)?.to_str().ok(),
         Carrier::Bearer => {

@@ -105,6 +105,11 @@ impl Failure {
         self
     }
 
+    /// 503: the operator has not set what this needs.
+    pub fn not_configured(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_configured", message)
+    }
+
     /// 503 while Postgres is away. It promises nothing about what was stored: if the answer to a commit is what did not
     /// come, everything was.
     pub fn unavailable() -> Self {

@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod cron;
 pub mod failure;
 pub mod idempotency;
 pub mod iloveqr;

@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use crate::{
     App,
+    cron::CronApi,
     failure::Failure,
     iloveqr::IloveqrApi,
     inklink::InklinkApi,
@@ -54,7 +55,7 @@ pub enum Tag {
     /// QR Code Agency's webhooks, with a session or an `smk_` key.
     #[oai(rename = "QR Code Agency webhooks")]
     Qrstudio,
-    /// For operators and load balancers.
+    /// For operators, load balancers and schedulers.
     Operations,
 }
 
@@ -108,6 +109,7 @@ macro_rules! service {
                 InklinkApi($app.clone()),
                 InkrApi($app.clone()),
                 QrstudioApi($app.clone()),
+                CronApi($app.clone()),
                 ProbeApi($app.clone()),
             ),
             "Inkfleet",

@@ -144,6 +144,27 @@ pub async fn lock(conn: &mut PgConnection, org_id: OrgId, id: LinkId) -> Result<
     select!("where org_id = $1 and id = $2 for no key update", org_id.0, id.0).fetch_optional(conn).await
 }
 
+/// Links of any organisation that are switched on and whose time is over, the longest over first; held against other
+/// changes until the transaction ends. What somebody else holds is left out.
+pub async fn lock_expired(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<Link>, sqlx::Error> {
+    select!(
+        "where active and expires_at <= $1 order by expires_at, id limit $2 for no key update skip locked",
+        now,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Switches off links that came from [`lock_expired`].
+pub async fn deactivate(conn: &mut PgConnection, links: &[Link], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = links.iter().map(|link| link.id.0).collect();
+    sqlx::query!("update links set active = false, updated_at = $2 where id = any($1)", &ids, now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// An organisation's links in the wanted order, from behind `after`.
 pub async fn list(
     conn: &mut PgConnection,

@@ -157,6 +157,13 @@ pub async fn tell_changed(conn: &mut PgConnection, domain: &str, code: &str) -> 
     Ok(())
 }
 
+/// The same for many codes, each with its domain.
+pub async fn tell_all_changed(conn: &mut PgConnection, codes: &[(&str, &str)]) -> Result<(), sqlx::Error> {
+    let words: Vec<String> = codes.iter().map(|(domain, code)| format!("{domain} {code}")).collect();
+    sqlx::query!("select pg_notify($1, word) from unnest($2::text[]) word", CHANNEL, &words).fetch_all(conn).await?;
+    Ok(())
+}
+
 /// Tells every process that own domains have changed. Part of the transaction that changed them.
 pub async fn tell_hosts(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("select pg_notify($1, $2)", CHANNEL, HOSTS).fetch_one(conn).await?;

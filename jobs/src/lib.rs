@@ -8,6 +8,7 @@ pub mod change;
 pub mod delivery;
 pub mod endpoint;
 pub mod event;
+pub mod expiry;
 pub mod housekeeping;
 pub mod job;
 pub mod lane;
@@ -27,6 +28,7 @@ use job::Job as _;
 pub const KINDS: [&str; 8] = [
     delivery::AttemptDelivery::KIND,
     endpoint::CheckEndpoint::KIND,
+    expiry::ExpireCodes::KIND,
     housekeeping::KeepHouse::KIND,
     mail::SendMail::KIND,
     own_domain::VerifyDomain::KIND,

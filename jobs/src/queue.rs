@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use backlog::{Backlog, Waiting, backlog};
 pub use claim::{Claimed, Lanes, Next, claim, next_due};
 pub use complete::{Completed, Ended, Ending, JobKey, RowAt, complete, delete_running, reschedule_running};
-pub use enqueue::{enqueue, enqueue_many, enqueue_once};
+pub use enqueue::{Occasion, enqueue, enqueue_many, enqueue_once};
 pub use session::{Others, Reaped, SEARCH, Session, others, reap, vacuum};
 
 /// Every idle worker looks at its queues at least this often, rung for or not.

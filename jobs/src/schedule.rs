@@ -7,9 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{chance::Chance, id::OrgId};
 
 use crate::{
+    expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob},
-    queue,
+    queue::{self, Occasion},
     session_key::FetchSessionKeys,
     store::Tx,
     visit::CountVisits,
@@ -25,7 +26,12 @@ pub struct Entry {
 }
 
 /// Everything that is scheduled.
-pub const ENTRIES: [Entry; 3] = [
+pub const ENTRIES: [Entry; 4] = [
+    Entry {
+        kind: ExpireCodes::KIND,
+        every: TimeDelta::minutes(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &ExpireCodes {}, now, chance),
+    },
     Entry {
         kind: KeepHouse::KIND,
         every: TimeDelta::hours(1),
@@ -51,11 +57,22 @@ impl Entry {
         DateTime::from_timestamp(start, 0).unwrap_or(now)
     }
 
-    /// Announces the slot of `now`; `true` if this call made its job.
-    pub async fn announce(&self, tx: &mut Tx<'_>, now: DateTime<Utc>, chance: &Chance) -> Result<bool, sqlx::Error> {
+    /// Announces the slot of `now`, for the HTTP request `request_id` if one asks for it.
+    pub async fn announce(
+        &self,
+        tx: &mut Tx<'_>,
+        request_id: Option<String>,
+        now: DateTime<Utc>,
+        chance: &Chance,
+    ) -> Result<Occasion, sqlx::Error> {
         let key = self.slot(now).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        queue::enqueue_once(tx, (self.make)(now, chance), &key).await
+        queue::enqueue_once(tx, (self.make)(now, chance).request(request_id), &key).await
     }
+}
+
+/// The entry of a kind.
+pub fn entry(kind: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.kind == kind)
 }
 
 /// When the next slot of any entry begins.

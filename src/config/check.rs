@@ -93,6 +93,10 @@ impl Settings {
                 "INKFLEET_SESSION_AUTHORIZED_PARTIES is empty: sessions made for any site are accepted.",
             ),
             (
+                serves && self.cron.secret.is_none(),
+                "CRON_SECRET is not set: /api/cron answers 503, and only workers start scheduled work.",
+            ),
+            (
                 runs && self.http.public_url.is_none(),
                 "INKFLEET_PUBLIC_URL is not set: links in mails lead to localhost.",
             ),

@@ -49,6 +49,13 @@ pub(super) fn secret(text: &str) -> Read<SecretString> {
     self::text(text).map(SecretString::from)
 }
 
+/// What a header and an address can both carry.
+pub(super) fn cron_secret(text: &str) -> Read<SecretString> {
+    let text = text.trim();
+    let fits = (16..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if fits { Ok(text.into()) } else { Err("must be 16 to 255 visible ASCII characters without blanks".to_owned()) }
+}
+
 pub(super) fn ip_address(text: &str) -> Read<IpAddr> {
     IpAddr::from_str(text.trim()).map_err(|_| "must be an IP address, such as 0.0.0.0 or ::1".to_owned())
 }

@@ -199,6 +199,13 @@ pub struct Mail {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Scheduled work")]
 pub struct Cron {
+    /// What a scheduler outside must know to ask for scheduled work (`/api/cron/…`), 16 to 255 characters without blanks.
+    /// Without it those routes answer 503, and in `inkfleet dev` they take anybody.
+    #[arg(long, env = "CRON_SECRET", hide_env_values = true, value_parser = rule::cron_secret)]
+    pub secret: Option<SecretString>,
+    /// Whether those routes take anybody where no secret is set.
+    #[arg(skip)]
+    pub open: bool,
     /// Whether worker processes tick by themselves. Safe beside an outside scheduler: a slot makes one job.
     #[arg(
         long, env = "INKFLEET_SCHEDULER",

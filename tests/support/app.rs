@@ -9,6 +9,7 @@ use std::{
 use api::{
     App,
     auth::Sessions,
+    cron::Access,
     redirect::{Places, Routes, Visits},
 };
 use chrono::Duration;
@@ -42,6 +43,9 @@ use super::{
     dns::NOBODY,
     org::{SESSION_KEY, TestOrg},
 };
+
+/// What opens the routes of scheduled work.
+pub const CRON_SECRET: &str = "a-secret-of-the-stories'-scheduler";
 
 /// The program under test. Dropping it fails the story if a job remains that the story did not name with
 /// [`TestApp::leaves_jobs`].
@@ -77,9 +81,16 @@ pub struct Build {
     allow_http: bool,
     retention_days: u32,
     clock: Clock,
+    cron: Access,
 }
 
 impl Build {
+    /// Lets these ask for scheduled work.
+    pub fn cron(mut self, access: Access) -> Self {
+        self.cron = access;
+        self
+    }
+
     /// Takes place today, in real time, for stories of the running fleet.
     pub fn in_real_time(mut self) -> Self {
         self.clock = Clock::system();
@@ -132,6 +143,7 @@ impl TestApp {
             retention_days: 30,
             allow_http: true,
             clock: Clock::fixed(dawn()),
+            cron: Access::Secret(CRON_SECRET.into()),
         }
     }
 
@@ -166,6 +178,7 @@ impl TestApp {
                 short_host: Some("ink.test".into()),
                 address_header: Some("x-visitor".into()),
                 allow_http_targets: build.allow_http,
+                cron: build.cron,
                 rate_per_second: build.rate.0,
                 rate_burst: build.rate.1,
             },

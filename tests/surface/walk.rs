@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{Reply, TestApp, TestOrg};
+use crate::support::{Reply, TestApp, TestOrg, app::CRON_SECRET};
 
 /// Where nobody listens.
 pub const NOWHERE: &str = "http://127.0.0.1:9/hook";
@@ -55,6 +55,7 @@ impl Operation {
             Some("iloveqrKey") => vec![("x-api-key".into(), org.key("ilqr_").into())],
             Some("inklinkKey") => vec![("api-key".into(), org.key("secret_live_").into())],
             Some("inkrKey") => vec![bearer(org.key("inkr_"))],
+            Some("cronBearer") => vec![bearer(CRON_SECRET)],
             Some("qrstudioToken") => vec![bearer(org.key("smk_"))],
             Some(other) => panic!("a security scheme without a rule in this walk: {other}"),
         }
@@ -194,7 +195,10 @@ impl Ids {
         } else {
             String::new()
         };
-        path.replace("{id}", &id).replace("{org_id}", &self.org).replace("{webhook_id}", &self.iloveqr)
+        path.replace("{work}", "expire")
+            .replace("{id}", &id)
+            .replace("{org_id}", &self.org)
+            .replace("{webhook_id}", &self.iloveqr)
     }
 }
 

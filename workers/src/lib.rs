@@ -5,6 +5,7 @@ pub mod context;
 pub mod delivery;
 pub mod dns;
 pub mod endpoint;
+pub mod expiry;
 pub mod fleet;
 pub mod housekeeping;
 pub mod http;

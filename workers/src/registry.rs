@@ -80,6 +80,7 @@ impl Registry {
         Self::empty()
             .on(crate::delivery::attempt)
             .on(crate::endpoint::check)
+            .on(crate::expiry::expire)
             .on(crate::housekeeping::keep)
             .on(crate::mail::send)
             .on(crate::own_domain::verify)

@@ -32,6 +32,9 @@ const COUNTED: [&str; 7] = [
     "createQrstudioWebhook",
 ];
 
+/// Operations that a secret of the operator's opens: no caller is behind it whose role or rate could be asked for.
+const OPERATORS: [&str; 2] = ["startScheduledWork", "startScheduledWorkByGet"];
+
 /// Answers that one operation has of its own: what it says, or `None` where it never gives it.
 const OWN: [(&str, &str, Option<&str>); 2] = [
     ("rotateInklinkSecret", "404", None),
@@ -97,10 +100,12 @@ pub(super) fn complete(document: &mut Value) {
         let Some(responses) = operation["responses"].as_object_mut() else { continue };
         responses.retain(|status, _| facts.answers(status));
         for (status, response) in responses.iter_mut() {
-            complete_one(response, status, facts.secured, &schemas);
+            complete_one(response, status, facts.has_caller(), &schemas);
             if let Some(text) = facts.own(status).flatten() {
                 response["description"] = text.into();
-            } else if let Some(name) = failure(response, status) {
+            } else if let Some(name) = failure(response, status)
+                && (facts.has_caller() || status == "401")
+            {
                 shared.insert(name.clone(), std::mem::replace(response, reference("responses", &name)));
             }
         }
@@ -139,14 +144,20 @@ impl Facts {
         OWN.iter().find(|(id, of, _)| *id == self.id && *of == status).map(|(_, _, told)| *told)
     }
 
+    /// Whether an organisation's caller asks, with a role and a rate.
+    fn has_caller(&self) -> bool {
+        self.secured && !OPERATORS.contains(&self.id.as_str())
+    }
+
     fn answers(&self, status: &str) -> bool {
         if let Some(told) = self.own(status) {
             return told.is_some();
         }
         match status {
             "400" => self.body || self.outside_path,
-            "401" | "403" | "429" => self.secured,
+            "401" => self.secured,
             "402" => COUNTED.contains(&self.id.as_str()),
+            "403" | "429" => self.has_caller(),
             "404" => self.in_path,
             "409" => self.idempotent || CONFLICTS.contains(&self.id.as_str()),
             "413" | "415" => self.body,
@@ -156,7 +167,7 @@ impl Facts {
     }
 }
 
-fn complete_one(response: &mut Value, status: &str, secured: bool, schemas: &Value) {
+fn complete_one(response: &mut Value, status: &str, has_caller: bool, schemas: &Value) {
     let mut content = response["content"].as_object().cloned().unwrap_or_default();
     // JSON has no charset (RFC 8259), and generators do not expect one.
     content = content
@@ -183,7 +194,7 @@ fn complete_one(response: &mut Value, status: &str, secured: bool, schemas: &Val
         "409" | "429" | "503" => drop(add("Retry-After", "RetryAfter")),
         _ => {}
     }
-    if secured && status != "401" {
+    if has_caller && status != "401" {
         add("RateLimit-Limit", "RateLimitLimit");
         add("RateLimit-Remaining", "RateLimitRemaining");
         add("RateLimit-Reset", "RateLimitReset");

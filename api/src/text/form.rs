@@ -4,8 +4,8 @@ use domain::{
     barcode::{self, EXTERNAL_ID_MAX, Kind as BarcodeKind, PROVIDER_MAX, VALUE_MAX},
     dialect::{Choice, DIALECTS, Dialect, DialectName},
     id::{
-        BarcodeId as Barcode, DeliveryId as Delivery, EventId as Event, LinkId as Link, LinkPageId as LinkPage,
-        OrgId as Org, OwnDomainId as OwnDomain, ReplayId as Replay, UserId as User,
+        BarcodeId as Barcode, DeliveryId as Delivery, EventId as Event, JobId as Job, LinkId as Link,
+        LinkPageId as LinkPage, OrgId as Org, OwnDomainId as OwnDomain, ReplayId as Replay, UserId as User,
     },
     label::Kind,
     own_domain,
@@ -45,6 +45,8 @@ forms! {
     DeliveryId: id(&[Delivery::PREFIX]);
     /// A replay's id.
     ReplayId: id(&[Replay::PREFIX]);
+    /// A job's id.
+    JobId: id(&[Job::PREFIX]);
     /// A link's id.
     LinkId: id(&[Link::PREFIX]);
     /// A link page's id.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use domain::id::OrgId;
+use domain::id::{JobId, OrgId};
 use serde_json::value::RawValue;
 use sqlx::types::Json;
 
@@ -67,22 +67,41 @@ pub async fn enqueue_many(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Result<(), sqlx::
     Ok(())
 }
 
-/// Stores `job` unless the occasion `key` of its kind was used before (by any process, for 30 days); `true` if stored.
-/// Cron slots, sweeps and reminder steps are such occasions.
-pub async fn enqueue_once(tx: &mut Tx<'_>, job: NewJob, key: &str) -> Result<bool, sqlx::Error> {
+/// What an occasion came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Occasion {
+    /// Its one job, also after that has ended; `None` where a version before migration 14 made it.
+    pub job_id: Option<JobId>,
+    /// Whether this call made the job.
+    pub is_first: bool,
+}
+
+/// Stores `job` unless the occasion `key` of its kind was used before (by any process, for 30 days). Cron slots, sweeps
+/// and reminder steps are such occasions.
+pub async fn enqueue_once(tx: &mut Tx<'_>, job: NewJob, key: &str) -> Result<Occasion, sqlx::Error> {
     let first = sqlx::query!(
-        "insert into job_occasions (org_id, kind, key, created_at) values ($1, $2, $3, $4) on conflict do nothing",
+        "insert into job_occasions (org_id, kind, key, job_id, created_at) values ($1, $2, $3, $4, $5)
+         on conflict do nothing",
         job.org_id.0,
         job.kind,
         key,
+        job.id.0,
         job.created_at,
     )
     .execute(&mut **tx)
-    .await?
-    .rows_affected()
-        == 1;
-    if first {
+    .await?;
+    if first.rows_affected() == 1 {
+        let occasion = Occasion { job_id: Some(job.id), is_first: true };
         enqueue(tx, job).await?;
+        return Ok(occasion);
     }
-    Ok(first)
+    let job_id = sqlx::query_scalar!(
+        r#"select job_id as "job_id: JobId" from job_occasions where org_id = $1 and kind = $2 and key = $3"#,
+        job.org_id.0,
+        job.kind,
+        key,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(Occasion { job_id: job_id.flatten(), is_first: false })
 }

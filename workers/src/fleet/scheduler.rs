@@ -34,7 +34,7 @@ pub async fn announce(context: &Context) -> Result<(), sqlx::Error> {
     let now = context.clock.now();
     for entry in &ENTRIES {
         let mut tx = context.store.begin().await?;
-        if entry.announce(&mut tx, now, &context.chance).await? {
+        if entry.announce(&mut tx, None, now, &context.chance).await?.is_first {
             tracing::debug!(entry = entry.kind, slot = %entry.slot(now), "slot announced");
         }
         tx.commit().await?;
