@@ -121,6 +121,7 @@ impl Parts {
             allow_http_targets: self.settings.webhooks.allow_http_targets,
             retention_days: u32::from(self.settings.webhooks.retention_days),
             session_jwks_url: self.settings.security.session_jwks_url.as_ref().map(|url| url.as_str().to_owned()),
+            short_url: self.settings.http.short(&public_url).0,
             public_url,
         };
         Ok(context::Context::new(

@@ -60,6 +60,9 @@ async fn an_expired_link_is_switched_off_and_told_once() {
 async fn more_than_one_portion_is_swept_in_one_go() {
     let app = TestApp::start().await;
     let org = app.org("acme").await;
+    let receiver = Receiver::start(Reply::ok());
+    let endpoint = app.endpoint(&org, "inkode", &receiver.url(), &["link.expired"]).await;
+    app.patch_endpoint(&org, &endpoint, json!({"enabled": false})).await;
     let many = "insert into links (id, org_id, domain, slug, destination, expires_at, created_at, updated_at)
                 select gen_random_uuid(), $1, '', 'code-' || n, 'https://shop.example', $2, $2, $2
                 from generate_series(1, 10450) n";

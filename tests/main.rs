@@ -31,6 +31,7 @@ mod inkr;
 mod json;
 mod label;
 mod link;
+mod link_health;
 mod link_page;
 mod listen;
 mod mail;

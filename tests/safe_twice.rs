@@ -27,12 +27,14 @@ use crate::support::{
 };
 
 /// The kinds that have a story below.
-const TOLD: [&str; 9] = [
+const TOLD: [&str; 11] = [
     "codes.expire",
     "delivery.attempt",
     "domain.verify",
     "endpoint.check",
     "house.keep",
+    "link_health.ask",
+    "link_health.sweep",
     "mail.send",
     "replay.run",
     "session_keys.fetch",
@@ -375,6 +377,8 @@ async fn what_expired_is_told_once() {
     for how in BOTH {
         let app = TestApp::start().await;
         let org = app.org("acme").await;
+        let receiver = Receiver::start(Reply::ok());
+        app.endpoint(&org, "inkode", &receiver.url(), &["link.expired"]).await;
         for n in 0..5 {
             let body = json!({"destination": "https://shop.example", "expiresAt": format!("2026-03-02T12:0{n}:00Z")});
             app.owner(&org, "POST", "/api/links", Some(body)).await.expect(201);
@@ -390,5 +394,30 @@ async fn what_expired_is_told_once() {
             .await
             .unwrap();
         assert_eq!(told, (5, 5), "{how:?}");
+        app.drain().await;
+    }
+}
+
+#[tokio::test]
+async fn a_destination_is_asked_once_for_one_check() {
+    for how in BOTH {
+        let app = TestApp::start().await;
+        let org = app.org("acme").await;
+        let shop = Receiver::start(Reply::delay(OVERLAP, Reply::status(200)));
+        let body = json!({"destination": shop.url(), "healthCheck": true});
+        let link = app.owner(&org, "POST", "/api/links", Some(body)).await.expect(201);
+        let mut tx = app.store.begin().await.unwrap();
+        let entry = jobs::schedule::entry("link_health.sweep").unwrap();
+        entry.announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
+        tx.commit().await.unwrap();
+        run_twice(&app, &app.context, Queue::System, how).await;
+        // Two sweeps, two jobs for the host: the second ends at once. One of them, run twice itself:
+        let one = "delete from jobs where id = (select max(id::text)::uuid from jobs having count(*) > 1)";
+        assert_eq!(sqlx::query(one).execute(app.store.pool()).await.unwrap().rows_affected(), 1, "{how:?}");
+        run_twice(&app, &app.context, Queue::System, how).await;
+        app.pass(Duration::seconds(5)).await;
+        assert_eq!(shop.received().len(), 1, "{how:?}");
+        let path = format!("/api/links/{}", text(&link["id"]));
+        assert_eq!(app.owner(&org, "GET", &path, None).await.expect(200)["health"]["state"], "healthy", "{how:?}");
     }
 }

@@ -3,7 +3,7 @@
 
 mod secret;
 
-use jobs::{expiry::ExpireCodes, job::Job as _, schedule};
+use jobs::{expiry::ExpireCodes, job::Job as _, link_health::SweepLinkHealth, schedule};
 use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, registry::MetaSchema};
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The last part of each path, and the kind of the schedule's entry that it announces.
-pub const ROUTES: [(&str, &str); 1] = [("expire", ExpireCodes::KIND)];
+pub const ROUTES: [(&str, &str); 2] = [("expire", ExpireCodes::KIND), ("link-health-checks", SweepLinkHealth::KIND)];
 
 /// The name of scheduled work.
 #[derive(Debug)]

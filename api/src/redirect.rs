@@ -10,7 +10,10 @@ mod routes;
 mod visitor;
 mod visits;
 
-use domain::route::{Route, Step, Stop};
+use domain::{
+    link_health,
+    route::{Route, Step, Stop},
+};
 use poem::{
     Request, Response,
     http::{HeaderValue, Method, StatusCode, header},
@@ -95,7 +98,7 @@ async fn lead(app: &App, request: &mut Request, domain: &str, code: &str) -> Res
 }
 
 async fn go(app: &App, request: &Request, route: &Route) -> Response {
-    let counted = *request.method() == Method::GET && !is_prefetch(request);
+    let counted = *request.method() == Method::GET && !is_prefetch(request) && !is_own_check(request);
     let mut number = None;
     if route.max_visits.is_some() && counted || route.needs().number {
         match count(app, route, counted).await {
@@ -141,6 +144,12 @@ fn note(app: &App, request: &Request, route: &Route, branch: &str) -> Note {
         told: app.places.told(request),
         branch: branch.into(),
     }
+}
+
+/// Whether this program checks a destination that is one of its own codes. Whoever says so without being it is not counted
+/// either, as nobody is who says that he looks ahead.
+fn is_own_check(request: &Request) -> bool {
+    request.header(header::USER_AGENT).is_some_and(|agent| agent.starts_with(link_health::AGENT))
 }
 
 /// Whether a browser looks ahead, for somebody who may never come.

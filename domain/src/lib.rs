@@ -23,6 +23,7 @@ pub mod idempotency;
 pub mod json;
 pub mod label;
 pub mod link;
+pub mod link_health;
 pub mod link_page;
 pub mod mail;
 pub mod member;

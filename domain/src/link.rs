@@ -10,6 +10,7 @@ pub use self::sort::{After, Sort};
 use crate::{
     http_url::{HttpUrl, Rules},
     id::{LabelId, LinkId, OrgId, UserId},
+    link_health::Health,
     routing::Routing,
     utm::Utm,
 };
@@ -34,6 +35,10 @@ pub struct Link {
     pub slug: String,
     /// Where it leads.
     pub destination: String,
+    /// Where it leads while that does not answer.
+    pub fallback_destination: Option<String>,
+    /// How its destination is, if that is asked; what changes here is brought to the rows by `link_health::follow`.
+    pub health: Option<Json<Health>>,
     /// What it is called.
     pub title: String,
     /// What it adds to its destination.
@@ -80,6 +85,10 @@ pub enum Filter {
     Expiring,
     /// Those with variants.
     Ab,
+    /// Those whose destination does not answer.
+    HealthFailing,
+    /// Those whose destination is asked.
+    HealthMonitored,
     /// Those that were put away, which no other filter shows.
     Archived,
 }
@@ -95,6 +104,8 @@ impl Filter {
             Self::Inactive => "inactive",
             Self::Expiring => "expiring",
             Self::Ab => "ab",
+            Self::HealthFailing => "health_failing",
+            Self::HealthMonitored => "health_monitored",
             Self::Archived => "archived",
         }
     }
@@ -119,8 +130,10 @@ macro_rules! select {
     ($tail:literal $(+ $more:literal)*, $($arg:expr),* $(,)?) => {
         sqlx::query_as!(
             Link,
-            r#"select id as "id: LinkId", org_id as "org_id: OrgId", domain, slug, destination, title,
-                      utm as "utm: Json<Utm>", routing as "routing: Json<Routing>", password_hash, password_version, active, starts_at, expires_at, max_visits,
+            r#"select id as "id: LinkId", org_id as "org_id: OrgId", domain, slug, destination, fallback_destination,
+                      (select to_jsonb(h) from link_health h where h.link_id = links.id) as "health: Json<Health>", title,
+                      utm as "utm: Json<Utm>", routing as "routing: Json<Routing>", password_hash, password_version,
+                      active, starts_at, expires_at, max_visits,
                       folder_id as "folder_id: LabelId", tag_ids, created_by as "created_by: UserId", created_at,
                       updated_at, archived_at
                from links "# + $tail $(+ $more)*,
@@ -189,6 +202,9 @@ pub async fn list(
                          when 'expiring' then active and expires_at > $6
                            and expires_at <= $6 + make_interval(days => $7)
                          when 'ab' then routing ? 'variants'
+                         when 'health_failing'
+                           then exists (select from link_health h where h.link_id = links.id and h.state = 'failing')
+                         when 'health_monitored' then exists (select from link_health h where h.link_id = links.id)
                          else true end
                    and ($8::uuid is null or "
                     + $order
@@ -250,8 +266,8 @@ pub async fn insert(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Er
     sqlx::query!(
         "insert into links (id, org_id, domain, slug, destination, title, utm, password_hash, password_version, active,
                             starts_at, expires_at, max_visits, folder_id, tag_ids, created_by, created_at, updated_at,
-                            routing)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18)",
+                            routing, fallback_destination)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19)",
         link.id.0,
         link.org_id.0,
         link.domain,
@@ -270,6 +286,7 @@ pub async fn insert(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Er
         link.created_by.map(|id| id.0),
         link.created_at,
         link.routing.as_ref() as Option<&Json<Routing>>,
+        link.fallback_destination,
     )
     .execute(conn)
     .await?;
@@ -281,7 +298,8 @@ pub async fn update(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Er
     sqlx::query!(
         "update links set domain = $3, slug = $4, destination = $5, title = $6, utm = $7, password_hash = $8,
                 password_version = $9, active = $10, starts_at = $11, expires_at = $12, max_visits = $13,
-                folder_id = $14, tag_ids = $15, updated_at = $16, archived_at = $17, routing = $18
+                folder_id = $14, tag_ids = $15, updated_at = $16, archived_at = $17, routing = $18,
+                fallback_destination = $19
          where org_id = $1 and id = $2",
         link.org_id.0,
         link.id.0,
@@ -301,6 +319,7 @@ pub async fn update(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Er
         link.updated_at,
         link.archived_at,
         link.routing.as_ref() as Option<&Json<Routing>>,
+        link.fallback_destination,
     )
     .execute(conn)
     .await?;

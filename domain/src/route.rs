@@ -127,8 +127,10 @@ impl Route {
 /// Loads the route of a code.
 pub async fn find(conn: &mut PgConnection, domain: &str, code: &str) -> Result<Option<Route>, sqlx::Error> {
     let row = sqlx::query!(
-        r#"select l.id as "id: LinkId", l.org_id as "org_id: OrgId", l.destination, l.utm as "utm: Json<Utm>",
-                  l.routing as "routing: Json<Routing>",
+        r#"select l.id as "id: LinkId", l.org_id as "org_id: OrgId",
+                  coalesce((select l.fallback_destination from link_health h
+                            where h.link_id = l.id and h.state = 'failing'), l.destination) as "destination!",
+                  l.utm as "utm: Json<Utm>", l.routing as "routing: Json<Routing>",
                   l.active and l.archived_at is null as "active!", l.starts_at, l.expires_at, l.max_visits,
                   l.password_hash, l.password_version
            from codes c join links l on l.id = c.target_id

@@ -12,6 +12,7 @@ pub mod expiry;
 pub mod housekeeping;
 pub mod job;
 pub mod lane;
+pub mod link_health;
 pub mod mail;
 pub mod own_domain;
 pub mod queue;
@@ -25,11 +26,13 @@ pub mod visit;
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 8] = [
+pub const KINDS: [&str; 10] = [
     delivery::AttemptDelivery::KIND,
     endpoint::CheckEndpoint::KIND,
     expiry::ExpireCodes::KIND,
     housekeeping::KeepHouse::KIND,
+    link_health::AskHost::KIND,
+    link_health::SweepLinkHealth::KIND,
     mail::SendMail::KIND,
     own_domain::VerifyDomain::KIND,
     replay::RunReplay::KIND,

@@ -10,6 +10,7 @@ use crate::{
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob},
+    link_health::SweepLinkHealth,
     queue::{self, Occasion},
     session_key::FetchSessionKeys,
     store::Tx,
@@ -26,7 +27,7 @@ pub struct Entry {
 }
 
 /// Everything that is scheduled.
-pub const ENTRIES: [Entry; 4] = [
+pub const ENTRIES: [Entry; 5] = [
     Entry {
         kind: ExpireCodes::KIND,
         every: TimeDelta::minutes(1),
@@ -36,6 +37,11 @@ pub const ENTRIES: [Entry; 4] = [
         kind: KeepHouse::KIND,
         every: TimeDelta::hours(1),
         make: |now, chance| NewJob::new(OrgId::SYSTEM, &KeepHouse {}, now, chance),
+    },
+    Entry {
+        kind: SweepLinkHealth::KIND,
+        every: TimeDelta::minutes(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &SweepLinkHealth {}, now, chance),
     },
     Entry {
         kind: FetchSessionKeys::KIND,

@@ -198,6 +198,7 @@ impl TestApp {
                 retention_days: build.retention_days,
                 session_jwks_url: None,
                 public_url: url.clone(),
+                short_url: format!("{url}/r"),
             },
         );
         context.dns = Dns::at(NOBODY.address);

@@ -51,6 +51,8 @@ pub struct Settings {
     pub session_jwks_url: Option<String>,
     /// Where this installation is reached, for links in mails; without a trailing slash.
     pub public_url: String,
+    /// Where codes are reached, without a trailing slash.
+    pub short_url: String,
 }
 
 impl Context {

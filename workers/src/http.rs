@@ -1,4 +1,4 @@
-//! Outbound HTTP for webhook attempts: to allowed addresses only, within a time, and with an answer of bounded size.
+//! Outbound HTTP, for webhook attempts and for looks at links' destinations: to allowed addresses only, within a time, and with an answer of bounded size.
 //!
 //! Whatever is at the other end, a request ends in an [`Answer`], never in an error or a panic. One call is one request:
 //! no redirect, no proxy and no repetition stands between. When to try again is the delivery's schedule's business.
@@ -7,6 +7,7 @@ mod body;
 mod connect;
 mod failure;
 mod interim;
+mod look;
 mod paced;
 mod retry_after;
 
@@ -23,6 +24,7 @@ use hyper_util::{
 };
 use tokio::time::{Instant, timeout_at};
 
+pub use self::look::{Look, LookRequest};
 use self::{connect::Connector, interim::Interim};
 
 /// From the look-up of the name to the end of the TLS handshake. Below every dialect's time-out, so that a receiver
@@ -87,6 +89,17 @@ impl Answer {
 impl Client {
     /// A client that dials what `guard` allows; fails if the machine has no root certificates.
     pub fn new(guard: Guard) -> io::Result<Self> {
+        let connector = Connector::new(guard.clone())?;
+        Ok(Self::over(guard, connector))
+    }
+
+    /// A client that trusts whom `tls` trusts.
+    pub fn with_tls(guard: Guard, tls: rustls::ClientConfig) -> Self {
+        let connector = Connector::with_tls(guard.clone(), tls);
+        Self::over(guard, connector)
+    }
+
+    fn over(guard: Guard, connector: Connector) -> Self {
         let http = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -94,8 +107,8 @@ impl Client {
             .http1_max_buf_size(HEAD_BYTES_MAX)
             .http2_initial_stream_window_size(HTTP2_WINDOW)
             .http2_initial_connection_window_size(HTTP2_WINDOW * 4)
-            .build(Connector::new(guard.clone())?);
-        Ok(Self { guard, http })
+            .build(connector);
+        Self { guard, http }
     }
 
     /// Makes one POST request and reads the beginning of its answer; `now` is when the call starts.

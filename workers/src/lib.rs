@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod housekeeping;
 pub mod http;
 mod line;
+pub mod link_health;
 pub mod mail;
 pub mod own_domain;
 pub mod registry;

@@ -82,6 +82,8 @@ impl Registry {
             .on(crate::endpoint::check)
             .on(crate::expiry::expire)
             .on(crate::housekeeping::keep)
+            .on(crate::link_health::ask)
+            .on(crate::link_health::sweep)
             .on(crate::mail::send)
             .on(crate::own_domain::verify)
             .on(crate::replay::run)

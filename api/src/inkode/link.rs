@@ -4,6 +4,7 @@
 mod draft;
 mod event;
 mod explain;
+mod health;
 mod routing;
 mod shape;
 
@@ -13,7 +14,7 @@ use domain::{
     code::{self, Target},
     id::LinkId,
     link::{self, After, Link, Wanted},
-    route,
+    link_health, route,
 };
 use poem::Request;
 use poem_openapi::{
@@ -252,6 +253,7 @@ impl LinkApi {
             route::tell_changed(&mut tx, &before.domain, &before.slug).await?;
         }
         link::update(&mut tx, &link).await?;
+        link_health::follow(&mut tx, Some(&before), &link, link.updated_at).await?;
         route::tell_changed(&mut tx, &link.domain, &link.slug).await?;
         let happened = event::happened(app, Change::Updated, Some(before.clone()), link.clone());
         event::publish(app, &mut tx, &[happened], request_id).await?;

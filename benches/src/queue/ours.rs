@@ -177,6 +177,7 @@ async fn start_fleet(url: &str, store: &Store, clock: &Clock) -> anyhow::Result<
         allow_http_targets: true,
         retention_days: 30,
         session_jwks_url: None,
+        short_url: String::new(),
         public_url: "http://127.0.0.1".into(),
     };
     let pinned = fleet::pinned_pool(PgConnectOptions::from_str(url)?, 0);

@@ -41,6 +41,8 @@ fn view(link: &Link, base: &str) -> Value {
         "domain": Some(&link.domain).filter(|domain| !domain.is_empty()),
         "slug": link.slug,
         "destination": link.destination,
+        "fallbackDestination": link.fallback_destination,
+        "healthCheck": link.health.is_some(),
         "title": link.title,
         "utm": link.utm.as_ref().map(|utm| present(json!(utm.0))),
         "routing": link.routing.as_ref().map(|routing| json!(routing.0)),

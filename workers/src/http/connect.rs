@@ -9,15 +9,17 @@ use std::{
     vec,
 };
 
+use chrono::{DateTime, Utc};
 use domain::address::{Guard, Refusal};
 use http::Uri;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream, builderstates::WantsSchemes};
 use hyper_util::{
     client::legacy::connect::{HttpConnector, dns::Name},
     rt::TokioIo,
 };
 use tokio::{net::TcpStream, time::timeout};
 use tower::Service;
+use x509_cert::{Certificate, der::Decode};
 
 use super::{CONNECT_TIMEOUT, paced::Paced};
 
@@ -63,18 +65,35 @@ pub struct Connector(HttpsConnector<HttpConnector<GuardedResolver>>);
 impl Connector {
     /// A connector to what `guard` allows; fails if the machine has no root certificates.
     pub fn new(guard: Guard) -> io::Result<Self> {
+        let tls = HttpsConnectorBuilder::new();
+        Ok(Self::over(guard, tls.with_provider_and_native_roots(rustls::crypto::ring::default_provider())?))
+    }
+
+    /// A connector that trusts whom `tls` trusts.
+    pub fn with_tls(guard: Guard, tls: rustls::ClientConfig) -> Self {
+        Self::over(guard, HttpsConnectorBuilder::new().with_tls_config(tls))
+    }
+
+    fn over(guard: Guard, tls: HttpsConnectorBuilder<WantsSchemes>) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(GuardedResolver(guard));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         // Divided among the addresses, so that a dead one leaves time for the next.
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let tls = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
-            .https_or_http()
-            .enable_http1()
-            .enable_http2();
-        Ok(Self(tls.wrap_connector(tcp)))
+        Self(tls.https_or_http().enable_http1().enable_http2().wrap_connector(tcp))
     }
+}
+
+/// When the certificate ends that a host has shown; every answer over its connection carries it.
+#[derive(Debug, Clone, Copy)]
+pub struct CertificateEnd(pub DateTime<Utc>);
+
+fn certificate_end<T>(stream: &MaybeHttpsStream<T>) -> Option<CertificateEnd> {
+    let MaybeHttpsStream::Https(stream) = stream else { return None };
+    let shown = stream.inner().get_ref().1.peer_certificates()?.first()?;
+    let certificate = Certificate::from_der(shown).ok()?;
+    let end = certificate.tbs_certificate.validity.not_after.to_unix_duration();
+    DateTime::from_timestamp(end.as_secs().try_into().ok()?, 0).map(CertificateEnd)
 }
 
 impl Service<Uri> for Connector {
@@ -90,7 +109,8 @@ impl Service<Uri> for Connector {
         let connecting = timeout(CONNECT_TIMEOUT, self.0.call(target));
         Box::pin(async move {
             let stream = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            Ok(Paced::new(stream))
+            let certificate = certificate_end(&stream);
+            Ok(Paced::new(stream, certificate))
         })
     }
 }

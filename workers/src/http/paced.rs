@@ -11,17 +11,20 @@ use std::{
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
+use super::connect::CertificateEnd;
+
 /// Reads at most once in a poll; writes as the stream inside does.
 #[derive(Debug)]
 pub struct Paced<T> {
     inner: T,
     has_just_read: bool,
+    certificate: Option<CertificateEnd>,
 }
 
 impl<T> Paced<T> {
-    /// Paces `inner`.
-    pub fn new(inner: T) -> Self {
-        Self { inner, has_just_read: false }
+    /// Paces `inner`, whose answers are to carry when the other end's certificate ends.
+    pub fn new(inner: T, certificate: Option<CertificateEnd>) -> Self {
+        Self { inner, has_just_read: false, certificate }
     }
 }
 
@@ -66,6 +69,10 @@ impl<T: Write + Unpin> Write for Paced<T> {
 
 impl<T: Connection> Connection for Paced<T> {
     fn connected(&self) -> Connected {
-        self.inner.connected()
+        let connected = self.inner.connected();
+        match self.certificate {
+            Some(end) => connected.extra(end),
+            None => connected,
+        }
     }
 }

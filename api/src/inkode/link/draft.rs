@@ -8,6 +8,7 @@ use domain::{
     id::{LabelId, LinkId},
     label::Kind,
     link::{self, Link, TITLE_MAX, check_destination},
+    link_health::Health,
     own_domain::{self, read_name},
     password::{self, PASSWORD_MAX},
     plan::Quota,
@@ -35,6 +36,8 @@ const TRIES: usize = 8;
 pub(super) struct Change {
     destination: Option<String>,
     domain: Option<String>,
+    fallback_destination: Option<Option<String>>,
+    health_check: Option<bool>,
     slug: Option<Code>,
     title: Option<String>,
     utm: Option<Option<Utm>>,
@@ -57,6 +60,8 @@ pub(super) async fn new(app: &App, caller: &Caller, input: ShortLinkInput) -> Re
         ShortLinkPatch {
             destination: Some(input.destination),
             domain: given(input.domain),
+            fallback_destination: input.fallback_destination.map_or(MaybeUndefined::Undefined, MaybeUndefined::Value),
+            health_check: input.health_check,
             slug: input.slug,
             title: input.title,
             utm: given(input.utm),
@@ -78,6 +83,8 @@ pub(super) async fn new(app: &App, caller: &Caller, input: ShortLinkInput) -> Re
         domain: String::new(),
         slug: String::new(),
         destination: String::new(),
+        fallback_destination: None,
+        health: None,
         title: String::new(),
         utm: None,
         routing: None,
@@ -110,6 +117,8 @@ pub(super) async fn change(app: &App, mut patch: ShortLinkPatch) -> Result<Chang
     Ok(Change {
         destination: patch.destination.map(Into::into),
         domain: opened(patch.domain).map(|name| name.and_then(|name| read_name(&name)).unwrap_or_default()),
+        fallback_destination: opened(patch.fallback_destination).map(|text| text.map(Into::into)),
+        health_check: patch.health_check,
         slug: patch.slug.and_then(|slug| slug.parse().ok()),
         title: patch.title.map(Into::into),
         utm: opened(patch.utm).map(|utm| utm.map(Utm::from)),
@@ -138,6 +147,9 @@ fn broken(patch: &ShortLinkPatch) -> Vec<FieldError> {
     rule("destination", patch.destination.as_deref().and_then(|text| check_destination(text).err()));
     if let MaybeUndefined::Value(name) = &patch.domain {
         rule("domain", read_name(name).is_none().then(|| DOMAIN_RULE.into()));
+    }
+    if let MaybeUndefined::Value(text) = &patch.fallback_destination {
+        rule("fallbackDestination", check_destination(text).err());
     }
     rule("slug", patch.slug.as_deref().and_then(|text| Some(text.parse::<Code>().err()?.to_string())));
     rule("title", patch.title.as_deref().and_then(|text| length(text, 0, TITLE_MAX)));
@@ -178,10 +190,18 @@ impl Change {
     /// Makes the change in `link`; checks what the link as a whole must keep to.
     pub(super) fn apply(self, link: &mut Link, now: DateTime<Utc>, chance: &Chance) -> Result<(), Failure> {
         if let Some(destination) = self.destination {
+            // What was known is known of the other one.
+            if destination != link.destination {
+                link.health = link.health.take().map(|_| Json(Health::unknown(now)));
+            }
             link.destination = destination;
         }
         if let Some(domain) = self.domain {
             link.domain = domain;
+        }
+        link.fallback_destination = self.fallback_destination.unwrap_or(link.fallback_destination.take());
+        if let Some(wanted) = self.health_check {
+            link.health = wanted.then(|| link.health.take().unwrap_or_else(|| Json(Health::unknown(now))));
         }
         if let Some(slug) = self.slug {
             link.slug = slug.as_str().to_owned();
@@ -233,6 +253,7 @@ pub(super) async fn store(app: &App, conn: &mut PgConnection, mut link: Link) ->
         take_code(app, conn, &link).await?;
     }
     domain::link::insert(conn, &link).await?;
+    domain::link_health::follow(conn, None, &link, link.created_at).await?;
     domain::route::tell_changed(conn, &link.domain, &link.slug).await?;
     Ok(link)
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{super::link_page::LinkPageOfLink, routing::LinkRouting};
+use super::{super::link_page::LinkPageOfLink, health::LinkHealth, routing::LinkRouting};
 use crate::{
     app::App,
     input,
@@ -71,6 +71,10 @@ pub(super) struct ShortLinkInput {
     pub(super) destination: Text<text::Destination>,
     /// The own domain that its code stands on, which must be proven; the installation's own if not given.
     pub(super) domain: Option<Text<text::DomainName>>,
+    /// Whether the destination is asked now and then whether it answers; `false` if not given.
+    pub(super) health_check: Option<bool>,
+    /// Where the link leads while its health is `failing`.
+    pub(super) fallback_destination: Option<Text<text::Destination>>,
     /// Its code; one of seven characters is made if not given. Upper and lower case are told apart.
     pub(super) slug: Option<Text<text::Slug>>,
     /// What it is called.
@@ -104,6 +108,8 @@ impl poem_openapi::types::Example for ShortLinkInput {
         Self {
             destination: "https://shop.example.com/summer".into(),
             domain: None,
+            health_check: Some(true),
+            fallback_destination: Some("https://shop.example.com/".into()),
             slug: Some("summer24".into()),
             title: Some("Summer promo".into()),
             utm: Some(UtmFields { source: Some("flyer".into()), ..UtmFields::default() }),
@@ -128,6 +134,10 @@ pub(super) struct ShortLinkPatch {
     pub(super) destination: Option<Text<text::Destination>>,
     /// The own domain that its code stands on; null for the installation's own.
     pub(super) domain: MaybeUndefined<Text<text::DomainName>>,
+    /// Whether the destination is asked now and then whether it answers.
+    pub(super) health_check: Option<bool>,
+    /// Where the link leads while its health is `failing`.
+    pub(super) fallback_destination: MaybeUndefined<Text<text::Destination>>,
     /// Its code. The one that it had leads nowhere from then on.
     pub(super) slug: Option<Text<text::Slug>>,
     /// What it is called.
@@ -186,6 +196,12 @@ pub(super) struct ShortLink {
     slug: Text<text::Slug>,
     /// Where it leads.
     destination: Text<text::Url>,
+    /// Whether the destination is asked now and then whether it answers.
+    health_check: bool,
+    /// Where it leads while its health is `failing`.
+    fallback_destination: Option<Text<text::Url>>,
+    /// How the destination is, where it is asked.
+    health: Option<LinkHealth>,
     /// What it is called.
     title: String,
     /// What it adds to its destination.
@@ -224,6 +240,9 @@ impl ShortLink {
             domain: Some(link.domain).filter(|domain| !domain.is_empty()).map(Into::into),
             slug: link.slug.into(),
             destination: link.destination.into(),
+            health_check: link.health.is_some(),
+            fallback_destination: link.fallback_destination.map(Into::into),
+            health: link.health.map(|health| health.0.into()),
             title: link.title,
             utm: link.utm.map(|utm| utm.0.into()),
             routing: link.routing.map(|routing| routing.0.into()),
@@ -282,6 +301,10 @@ pub(super) enum LinkFilter {
     Expiring,
     /// Those with variants.
     Ab,
+    /// Those whose destination does not answer.
+    HealthFailing,
+    /// Those whose destination is asked.
+    HealthMonitored,
     /// Those that are put away.
     Archived,
 }
@@ -294,6 +317,8 @@ impl From<LinkFilter> for domain::link::Filter {
             LinkFilter::Inactive => Self::Inactive,
             LinkFilter::Expiring => Self::Expiring,
             LinkFilter::Ab => Self::Ab,
+            LinkFilter::HealthFailing => Self::HealthFailing,
+            LinkFilter::HealthMonitored => Self::HealthMonitored,
             LinkFilter::Archived => Self::Archived,
         }
     }
