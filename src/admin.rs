@@ -2,6 +2,7 @@
 
 mod identity;
 mod job;
+mod oauth;
 
 use clap::Subcommand;
 use sqlx::PgPool;
@@ -21,6 +22,9 @@ pub enum AdminCommand {
     CreateKey(identity::CreateKey),
     /// Sign a session token; needs INKFLEET_SESSION_SIGNING_KEY.
     CreateSession(identity::CreateSession),
+    /// Register, list or end programs that members let in by OAuth, such as Canva.
+    #[command(subcommand)]
+    OauthClients(oauth::OauthCommand),
     /// List, show, retry, cancel or purge jobs.
     #[command(subcommand)]
     Jobs(job::JobCommand),
@@ -41,6 +45,7 @@ pub async fn run(command: AdminCommand) -> anyhow::Result<()> {
         AdminCommand::CreateUser(args) => args.run(&store, &clock).await,
         AdminCommand::CreateKey(args) => args.run(&store, &clock).await,
         AdminCommand::CreateSession(args) => args.run(&store, &clock, &settings).await,
+        AdminCommand::OauthClients(command) => command.run(&store, &clock).await,
         AdminCommand::Jobs(command) => command.run(&store, &clock).await,
         AdminCommand::Mails(args) => args.run(&store).await,
     }

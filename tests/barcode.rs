@@ -171,8 +171,8 @@ async fn what_no_scanner_would_read_is_refused_as_unsupported() {
     }
     let made = make(&app, &org, json!({"type": "CODE_39", "value": "X".repeat(80)})).await;
     let answer = picture(&app, &org, &made, "size=300", "").await.expect(422);
-    assert_eq!(answer["errors"][0]["message"], "must be at least 1331, a pixel for each module; or ask for an SVG");
-    assert_eq!(picture(&app, &org, &made, "size=1331", "").await.status, 200);
+    assert_eq!(answer["errors"][0]["message"], "must be at least 1085, a pixel for each module; or ask for an SVG");
+    assert_eq!(picture(&app, &org, &made, "size=1085", "").await.status, 200);
     assert_eq!(picture(&app, &org, &made, "size=300&format=svg", "").await.status, 200);
     for query in ["size=63", "size=4097", "size=x", "format=gif"] {
         picture(&app, &org, &made, query, "").await.expect(400);
@@ -336,4 +336,27 @@ async fn a_list_is_narrowed_by_search_type_folder_tag_and_state_and_turned_page_
     }
     assert_eq!(found, ["five", "four", "three", "two", "one"]);
     app.owner(&org, "GET", "/api/barcode?type=maxicode", None).await.expect(400);
+}
+
+#[tokio::test]
+async fn subscribers_are_told_of_every_change_of_a_barcode() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    app.endpoint(&org, "inkode", "http://127.0.0.1:9/hook", &[]).await;
+    let made = make(&app, &org, json!({"type": "CODE_39", "value": "INK", "name": "Box"})).await;
+    app.owner(&org, "PATCH", &path(&made), Some(json!({"value": "INK-2"}))).await.expect(200);
+    app.clock.advance(Duration::milliseconds(1));
+    app.owner(&org, "PATCH", &path(&made), Some(json!({"style": {"barHeight": 50}}))).await.expect(200);
+    app.clock.advance(Duration::milliseconds(1));
+    assert_eq!(app.owner(&org, "DELETE", &path(&made), None).await.status, 204);
+    let events: Vec<(String, String)> =
+        sqlx::query_as("select type, data from events order by id").fetch_all(app.store.pool()).await.unwrap();
+    let types: Vec<&str> = events.iter().map(|(of, _)| of.as_str()).collect();
+    assert_eq!(types, ["barcode.created", "barcode.updated", "barcode.deleted"], "how it is drawn is no event");
+    let created: Value = serde_json::from_str(&events[0].1).unwrap();
+    assert_eq!((&created["id"], &created["type"], &created["value"]), (&made["id"], &json!("CODE_39"), &json!("INK")));
+    let updated: Value = serde_json::from_str(&events[1].1).unwrap();
+    assert_eq!(updated["value"], "INK-2");
+    assert!(updated["changes"].to_string().contains("value"), "{updated}");
+    app.leaves_jobs("delivery.attempt");
 }

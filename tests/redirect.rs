@@ -211,3 +211,76 @@ async fn a_redirect_names_its_request_like_any_other_answer() {
         assert!(reply.header("x-request-id").is_some_and(|id| id.starts_with("req_")), "{path}");
     }
 }
+
+async fn show(app: &TestApp, body: Value, host: &str, address: &str) -> Reply {
+    let headers = [("host", host), ("x-visitor", address)];
+    app.send("POST", "/api/public/access", &headers, Some(body.to_string())).await
+}
+
+#[tokio::test]
+async fn a_program_shows_a_password_and_gets_the_cookie_of_the_page() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let path = link(&app, &org, json!({"password": "sesame"})).await;
+    let id = path.strip_prefix("/api/links/").unwrap();
+    let (public, short) = (format!("{}/r/summer", app.url), format!("{}/r/summer", app.url));
+    for (named, host, url) in [
+        (json!({"code": "summer"}), "stories", &public),
+        (json!({"id": id}), "stories", &public),
+        (json!({"linkId": id}), "stories", &public),
+        (json!({"code": "summer", "domain": "INK.test"}), "ink.test", &short),
+    ] {
+        let mut body = named.clone();
+        body["password"] = "sesame".into();
+        let opened = show(&app, body.clone(), host, "192.0.2.1").await;
+        assert_eq!((opened.status, &opened.json), (200, &json!({"url": url})), "{named}: {}", opened.text);
+        let cookie = opened.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        leads_to(&app.send("GET", "/r/summer", &[("cookie", &cookie)], None).await, SHOP);
+        body["password"] = "salami".into();
+        let refused = show(&app, body, host, "192.0.2.1").await;
+        assert_eq!((refused.status, refused.header("set-cookie")), (401, None), "{named}");
+        assert_eq!(refused.header("content-type"), Some("application/problem+json"));
+    }
+    for (body, status) in [
+        (json!({"code": "winter", "password": "sesame"}), 404),
+        (json!({"id": "link_01KJQ6PSG0EC78V5NZFZCHSTM3", "password": "sesame"}), 404),
+        (json!({"code": "summer", "domain": "other.example", "password": "sesame"}), 404),
+        (json!({"password": "sesame"}), 400),
+        (json!({"code": "summer", "id": id, "password": "sesame"}), 400),
+        (json!({"id": "fld_01KJQ6PSG0EC78V5NZFZCHSTM3", "password": "sesame"}), 400),
+        (json!({"code": "summer"}), 400),
+        (json!({"code": "summer", "password": "x".repeat(201)}), 400),
+    ] {
+        assert_eq!(show(&app, body.clone(), "stories", "192.0.2.2").await.status, status, "{body}");
+    }
+    change(&app, &org, &path, json!({"active": false})).await;
+    let right = json!({"code": "summer", "password": "sesame"});
+    assert_eq!(show(&app, right.clone(), "stories", "192.0.2.3").await.status, 404);
+    change(&app, &org, &path, json!({"active": true, "password": null})).await;
+    let open = show(&app, right, "stories", "192.0.2.3").await;
+    assert_eq!((open.status, open.header("set-cookie")), (200, None), "there is nothing to show");
+}
+
+#[tokio::test]
+async fn tries_by_page_and_by_program_are_counted_together() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    link(&app, &org, json!({"password": "sesame"})).await;
+    let by_program =
+        async |address: &str| show(&app, json!({"code": "summer", "password": "salami"}), "stories", address).await;
+    // All at once: on a busy machine ten in turn take so long that the next is allowed again. Seven of each are too few.
+    let tries = (0..14).map(async |n| match n % 2 {
+        0 => by_program("192.0.2.1").await,
+        _ => try_password(&app, "salami", "192.0.2.1").await,
+    });
+    let tried = join_all(tries).await;
+    assert!(tried.iter().all(|reply| [401, 429].contains(&reply.status)));
+    assert!(tried.iter().any(|reply| reply.status == 429));
+    let tried = join_all((0..14).map(|_| by_program("192.0.2.2"))).await;
+    let over = tried.iter().find(|reply| reply.status == 429).expect("more than ten");
+    assert_eq!(over.json["code"], "rate_limited");
+    let wait: u64 = over.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=6).contains(&wait), "{wait}");
+    let elsewhere = show(&app, json!({"code": "summer", "password": "sesame"}), "stories", "192.0.2.3").await;
+    assert_eq!(elsewhere.status, 200);
+}

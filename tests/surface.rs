@@ -241,10 +241,12 @@ async fn a_member_of_a_wrong_type_is_named_and_never_a_500() {
                 }
                 let what = format!("{member} = {value}").chars().take(60).collect::<String>();
                 // What the value is for decides; a replay to a paused endpoint is a conflict.
-                let status = if reply.status == 409 { 409 } else { 400 };
+                // A password that is none is tried all the same, and only so often.
+                let tried = operation.id == "openProtectedCode" && [401, 404, 429].contains(&reply.status);
+                let status = if reply.status == 409 || tried { reply.status } else { 400 };
                 check(operation, &what, &reply, status);
                 assert!(
-                    status == 409 || reply.text.contains(&member),
+                    status != 400 || reply.text.contains(&member),
                     "{} {path}, {what}: {}",
                     operation.method,
                     reply.text
@@ -272,6 +274,12 @@ async fn a_query_that_makes_no_sense_is_named_and_never_a_500() {
                 tried += 1;
                 let reply = send(&app, &operation.method, &format!("{path}?{name}={value}"), &proof, None).await;
                 if reply.status == 404 && path.contains("rpl_") {
+                    continue;
+                }
+                // Moved to its bounds and not refused.
+                let moved = operation.path.starts_with("/api/canva/") && ["limit", "size"].contains(&&*name);
+                if moved && value.parse::<i64>().is_ok() {
+                    assert_eq!(reply.status, 200, "{path}?{name}={value}: {}", reply.text);
                     continue;
                 }
                 // Any text can be searched for, if Postgres can keep it.

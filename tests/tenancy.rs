@@ -86,6 +86,7 @@ impl Things {
             ("/api/barcode/", &self.barcode),
             ("/api/domains/", &self.domain),
             ("/api/link-pages/", &self.page),
+            ("/api/canva/barcode/", &self.barcode),
             ("/api/folders/", &self.folder),
             ("/api/tags/", &self.tag),
         ] {

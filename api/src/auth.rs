@@ -8,7 +8,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 use domain::{
     api_key::{self, ApiKeyPrefix},
     caller::Caller,
-    member,
+    member, oauth,
     session::{SessionClaims, SessionError, SessionKeys, SessionVerifier, load_keys},
 };
 use jobs::{job::NewJob, queue, session_key::FetchSessionKeys};
@@ -46,7 +46,7 @@ pub struct Scheme {
 }
 
 /// Every scheme of the API.
-pub const SCHEMES: [Scheme; 8] = [
+pub const SCHEMES: [Scheme; 10] = [
     Scheme {
         name: "sessionToken",
         description: "A workspace session (RS256 JWT) as Bearer token.",
@@ -71,6 +71,18 @@ pub const SCHEMES: [Scheme; 8] = [
         description: "An API key of any prefix.",
         carrier: Carrier::Header("X-API-Key"),
         prefixes: &ApiKeyPrefix::ALL,
+    },
+    Scheme {
+        name: "libraryToken",
+        description: "An OAuth access token (`oat_…`) of a program that a member let in, or an `ink_` API key, as Bearer token.",
+        carrier: Carrier::Bearer,
+        prefixes: &[ApiKeyPrefix::Ink],
+    },
+    Scheme {
+        name: "libraryKey",
+        description: "An `ink_` API key.",
+        carrier: Carrier::Header("X-API-Key"),
+        prefixes: &[ApiKeyPrefix::Ink],
     },
     Scheme {
         name: "iloveqrKey",
@@ -106,6 +118,17 @@ pub trait Gate: Send + Sync + 'static {
     const ALSO: &'static [Carrier] = &[];
     /// Whether a session opens it.
     const SESSION: bool = false;
+    /// Whether an access token of a program opens it.
+    const OAUTH: bool = false;
+}
+
+/// An access token of a program, or an `ink_` key.
+#[derive(Debug)]
+pub struct Library;
+
+impl Gate for Library {
+    const SCHEMES: &'static [&'static str] = &["libraryToken", "libraryKey"];
+    const OAUTH: bool = true;
 }
 
 macro_rules! gates {
@@ -134,6 +157,13 @@ gates! {
     InkrKey: ["inkrKey"], also [], session false;
     /// QR Code Agency's session or key.
     QrstudioToken: ["qrstudioToken"], also [], session true;
+}
+
+/// The caller of a page: a workspace session, and nothing else.
+pub(crate) async fn session_of(app: &App, request: &Request) -> Result<Caller, Failure> {
+    let caller = authenticate::<Session>(app, request).await?;
+    app.limiter.take(&caller).1?;
+    Ok(caller)
 }
 
 /// The caller that passed the gate `G`.
@@ -190,6 +220,12 @@ async fn authenticate<G: Gate>(app: &App, request: &Request) -> Result<Caller, F
     let carriers = schemes().map(|scheme| scheme.carrier).chain(G::ALSO.iter().copied());
     for carrier in carriers {
         let Some(text) = carried(request, carrier) else { continue };
+        if G::OAUTH && oauth::is_access_token(text) {
+            let mut conn = app.store.pool().acquire().await?;
+            let owner = oauth::find_owner(&mut conn, text, app.clock.now()).await?;
+            let gone = || Failure::unauthorized("The access token is not valid, has expired or was revoked.");
+            return owner.map(Caller::from_oauth).ok_or_else(gone);
+        }
         if let Some(prefix) = ApiKeyPrefix::of_secret(text) {
             if !prefixes.contains(&prefix) {
                 return Err(Failure::unauthorized("This kind of API key does not open this route."));

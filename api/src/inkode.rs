@@ -1,8 +1,8 @@
 //! Inkode's workspace surface, opened by a session: links and barcodes with their folders and tags; webhook endpoints of every dialect,
 //! their deliveries and replays.
 
-mod asked;
-mod barcode;
+pub(crate) mod asked;
+pub(crate) mod barcode;
 mod delivery;
 mod endpoint;
 mod label;

@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod canva;
 pub mod cron;
 pub mod failure;
 pub mod idempotency;
@@ -15,10 +16,12 @@ pub mod inkr;
 pub mod input;
 pub mod intake;
 pub mod metrics;
+pub mod oauth;
 pub mod openapi;
 pub mod page;
 pub mod picture;
 pub mod probe;
+pub mod public;
 mod pulse;
 pub mod qrstudio;
 pub mod rate;

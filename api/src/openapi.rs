@@ -115,12 +115,15 @@ fn routes(document: &Value) -> Routes {
 
 /// The route that a path belongs to, for metrics: one label per route and not per id.
 pub fn route_of(path: &str) -> String {
-    find(path).map_or_else(|| "unknown".to_owned(), |(route, _)| route.clone())
+    let oauth = || crate::oauth::ROUTES.into_iter().find(|(of, _)| *of == path).map(|(of, _)| of.to_owned());
+    find(path).map(|(route, _)| route.clone()).or_else(oauth).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The methods of a path, for the `Allow` header. What the document does not have is a page to look at.
 pub fn methods_of(path: &str) -> String {
-    find(path).map_or_else(|| "GET".to_owned(), |(_, methods)| methods.join(", "))
+    let oauth = || crate::oauth::ROUTES.into_iter().find(|(of, _)| *of == path).map(|(_, methods)| methods.to_owned());
+    let told = find(path).map(|(_, methods)| methods.join(", ")).or_else(oauth);
+    told.unwrap_or_else(|| "GET".to_owned())
 }
 
 fn find(path: &str) -> Option<&'static (String, Vec<String>)> {

@@ -1,7 +1,7 @@
 //! Pictures as answers: with a strong `ETag`, so that whoever has one asks only whether it still is the same.
 
 use poem::{
-    IntoResponse, Response,
+    IntoResponse, Request, Response,
     http::{StatusCode, header},
 };
 use poem_openapi::{
@@ -40,10 +40,12 @@ pub struct Picture<const SVG: bool = true> {
 }
 
 impl<const SVG: bool> Picture<SVG> {
-    /// A picture for a caller who has those of `known`, the request's `If-None-Match`.
-    pub fn new(bytes: Vec<u8>, format: PictureFormat, known: Option<&str>) -> Self {
+    /// A picture for a caller who may have it: the request's `If-None-Match` (RFC 9110, 13.1.2), which is HTTP's own and
+    /// no parameter of the OpenAPI file.
+    pub fn new(bytes: Vec<u8>, format: PictureFormat, request: &Request) -> Self {
+        let known = request.header(header::IF_NONE_MATCH);
         let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&bytes)[..16]));
-        // RFC 9110, 13.1.2: a weak tag of the same text will do.
+        // A weak tag of the same text will do.
         let mut tags = known.unwrap_or_default().split(',').map(str::trim);
         let known = tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag);
         Self { bytes, format, etag, known }

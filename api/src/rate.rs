@@ -46,6 +46,7 @@ impl Limiter {
     pub fn take(&self, caller: &Caller) -> (Left, Result<(), Failure>) {
         let key = match caller.via {
             Via::ApiKey { id, .. } => id.0,
+            Via::Oauth { id } => id.0,
             Via::Session => caller.user_id.0,
         };
         match self.buckets.check_key(&key) {

@@ -1,10 +1,10 @@
 //! Redirects: `GET /r/{code}`, and `/{code}` on the short domain and on own domains. The hottest path: it is answered before everything that
 //! surrounds the API's requests, from routes that the process keeps, and asks Postgres only for what it does not know.
 
-mod access;
+pub(crate) mod access;
 mod hosts;
 mod link_page;
-mod page;
+pub(crate) mod page;
 mod place;
 mod routes;
 mod visitor;
@@ -27,6 +27,8 @@ pub use self::{
 };
 use crate::app::App;
 
+/// Where a password can be shown by a program, on any host.
+const PUBLIC_ACCESS: &str = "/api/public/access";
 /// Where codes are found on any host.
 const PATH: &str = "/r/";
 
@@ -55,6 +57,10 @@ fn bare(host: &str) -> String {
 
 /// The answer to a request for a code or a link page; `None` where it is for something else.
 pub async fn answer(app: &App, request: &mut Request, id: &str) -> Option<Response> {
+    // A page on a short domain asks there: the cookie counts for the host that set it.
+    if request.uri().path() == PUBLIC_ACCESS {
+        return None;
+    }
     let Some((domain, mut code)) = asked(app, request) else { return link_page::answer(app, request).await };
     // A QR code's scanner may add a slash.
     if code.ends_with('/') {

@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use crate::{
     App,
+    canva::{self, CanvaApi},
     cron::CronApi,
     failure::Failure,
     iloveqr::IloveqrApi,
@@ -21,6 +22,7 @@ use crate::{
     inkr::InkrApi,
     intake::IntakeApi,
     probe::ProbeApi,
+    public::PublicApi,
     qrstudio::QrstudioApi,
     rate::Left,
     redirect,
@@ -43,6 +45,11 @@ pub enum Tag {
     /// Inkode's webhooks: endpoints of every dialect, deliveries and replays, with a workspace session.
     #[oai(rename = "Inkode webhooks")]
     InkodeWebhooks,
+    /// Inkode's library for Canva and other programs: folders and pictures, with an OAuth access token or an `ink_` key.
+    #[oai(rename = "Canva library")]
+    Canva,
+    /// For public pages, without proof of identity: passwords of links and codes.
+    Public,
     /// iloveQR's webhooks, with an `ilqr_` key.
     #[oai(rename = "iloveQR webhooks")]
     Iloveqr,
@@ -95,22 +102,24 @@ left, and 429 comes with `Retry-After`.";
 macro_rules! service {
     ($app:expr) => {
         OpenApiService::new(
+            // Grouped, because the framework counts no further than sixteen.
             (
-                IntakeApi($app.clone()),
-                EndpointApi($app.clone()),
-                DeliveryApi($app.clone()),
-                ReplayApi($app.clone()),
-                LinkApi($app.clone()),
-                LinkPageApi($app.clone()),
-                OwnDomainApi($app.clone()),
-                LabelApi($app.clone()),
-                BarcodeApi($app.clone()),
-                IloveqrApi($app.clone()),
-                InklinkApi($app.clone()),
-                InkrApi($app.clone()),
-                QrstudioApi($app.clone()),
-                CronApi($app.clone()),
-                ProbeApi($app.clone()),
+                (
+                    IntakeApi($app.clone()),
+                    EndpointApi($app.clone()),
+                    DeliveryApi($app.clone()),
+                    ReplayApi($app.clone()),
+                ),
+                (
+                    LinkApi($app.clone()),
+                    LinkPageApi($app.clone()),
+                    OwnDomainApi($app.clone()),
+                    LabelApi($app.clone()),
+                    BarcodeApi($app.clone()),
+                ),
+                (CanvaApi($app.clone()), PublicApi($app.clone())),
+                (IloveqrApi($app.clone()), InklinkApi($app.clone()), InkrApi($app.clone()), QrstudioApi($app.clone())),
+                (CronApi($app.clone()), ProbeApi($app.clone())),
             ),
             "Inkfleet",
             env!("CARGO_PKG_VERSION"),
@@ -138,7 +147,7 @@ pub fn routes(app: App) -> impl Endpoint<Output = Response> + 'static {
     let service = service!(app);
     // The page holds the framework's document; it shows ours.
     let docs = service.swagger_ui_html().replacen(&service.spec(), crate::openapi::json(), 1);
-    let route = Route::new()
+    let route = crate::oauth::add(Route::new())
         .at("/docs", poem::get(poem::endpoint::make_sync(move |_| poem::web::Html(docs.clone()))))
         .nest_no_strip("/", service);
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| StatusCode::INTERNAL_SERVER_ERROR);
@@ -190,6 +199,7 @@ pub(crate) fn framework_document() -> serde_json::Value {
 async fn respond<E: Endpoint>(endpoint: &E, mut request: Request, id: String) -> Response {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let origin = canva::origin(&request);
     let left = LeftSlot::default();
     if Surface::of(&path).trailing_slash {
         drop_trailing_slash(&mut request);
@@ -200,8 +210,9 @@ async fn respond<E: Endpoint>(endpoint: &E, mut request: Request, id: String) ->
     let mut response = async {
         let answered = match unreadable_key(&request) {
             Some(failure) => Err(failure.into()),
+            None if origin.is_some() && canva::is_preflight(&request) => Ok(canva::preflight()),
             None => match tokio::time::timeout(REQUEST_MOST, endpoint.call(request)).await {
-                Ok(answered) => answered,
+                Ok(answered) => answered.map(IntoResponse::into_response),
                 Err(_) => Err(Failure::unavailable().into()),
             },
         };
@@ -223,6 +234,7 @@ async fn respond<E: Endpoint>(endpoint: &E, mut request: Request, id: String) ->
         response = Surface::of(&path).render(&Failure::internal("a handler panicked"), &id);
     }
     finish(&mut response, &id, &left);
+    canva::open(&mut response, &path, origin);
     // In the request's span, so that its line names the request.
     span.in_scope(|| observe(&method, &path, response.status(), started));
     response

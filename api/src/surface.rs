@@ -41,7 +41,8 @@ fn same(status: StatusCode) -> StatusCode {
 }
 
 /// Every surface; the last row fits all paths.
-pub const SURFACES: [Surface; 4] = [
+pub const SURFACES: [Surface; 5] = [
+    Surface { path: "/oauth/", media_type: JSON, status: same, body: oauth, trailing_slash: false },
     Surface { path: "/api/v1/organizations/", media_type: JSON, status: same, body: iloveqr, trailing_slash: false },
     Surface { path: "/api/v1/webhooks/", media_type: JSON, status: same, body: qrstudio, trailing_slash: true },
     Surface {
@@ -81,6 +82,16 @@ impl Surface {
         }
         response.body((self.body)(failure, status, request_id).to_string())
     }
+}
+
+/// RFC 6749's errors, as far as it has words for what can fail apart from the protocol.
+fn oauth(failure: &Failure, status: StatusCode, _: &str) -> Value {
+    let error = match status.as_u16() {
+        503 => "temporarily_unavailable",
+        500.. => "server_error",
+        _ => "invalid_request",
+    };
+    json!({"error": error, "error_description": failure.message})
 }
 
 fn problem(failure: &Failure, status: StatusCode, request_id: &str) -> Value {

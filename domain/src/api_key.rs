@@ -196,6 +196,18 @@ pub async fn find_by_secret(conn: &mut PgConnection, secret: &str) -> Result<Opt
     }))
 }
 
+/// What one key of an organisation is called, and when it was made.
+pub async fn find_name(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    id: ApiKeyId,
+) -> Result<Option<(String, DateTime<Utc>)>, sqlx::Error> {
+    let row = sqlx::query!("select name, created_at from api_keys where org_id = $1 and id = $2", org_id.0, id.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.map(|row| (row.name, row.created_at)))
+}
+
 /// An organisation's keys, revoked ones too, the newest first.
 pub async fn list(conn: &mut PgConnection, org_id: OrgId) -> Result<Vec<ApiKey>, sqlx::Error> {
     let rows = sqlx::query!(
@@ -248,6 +260,6 @@ fn hash(secret: &str) -> Vec<u8> {
 }
 
 /// A scope that this version does not know gives nothing.
-fn scopes(names: &[String]) -> Vec<Scope> {
+pub(crate) fn scopes(names: &[String]) -> Vec<Scope> {
     names.iter().filter_map(|name| Scope::by_name(name)).collect()
 }

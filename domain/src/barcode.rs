@@ -219,6 +219,48 @@ pub async fn list(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
+/// A barcode as a library shows it.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Its id.
+    pub id: BarcodeId,
+    /// What it is called.
+    pub name: String,
+    /// What kind it is of.
+    pub kind: Kind,
+    /// What scanners read.
+    pub value: String,
+    /// The name of its folder.
+    pub folder_name: Option<String>,
+    /// How many there are of what was asked for.
+    pub total: i64,
+}
+
+/// The barcodes of an organisation that are switched on and not put away, newest first.
+pub async fn library(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    search: Option<&str>,
+    folder_id: Option<LabelId>,
+    limit: i64,
+) -> Result<Vec<Shown>, sqlx::Error> {
+    sqlx::query_as!(
+        Shown,
+        r#"select b.id as "id: BarcodeId", b.name, b.kind as "kind: Kind", b.value, l.name as "folder_name?",
+                  count(*) over () as "total!"
+           from barcodes b left join labels l on l.id = b.folder_id
+           where b.org_id = $1 and b.active and b.archived_at is null
+             and ($2::text is null or b.name ilike $2 or b.value ilike $2) and ($3::uuid is null or b.folder_id = $3)
+           order by b.id desc limit $4"#,
+        org_id.0,
+        search.map(|text| format!("%{}%", escaped(text))),
+        folder_id.map(|id| id.0),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Stores a new barcode.
 pub async fn insert(conn: &mut PgConnection, barcode: &Barcode) -> Result<(), sqlx::Error> {
     let bound = barcode.integration.as_ref();

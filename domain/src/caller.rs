@@ -2,8 +2,9 @@
 
 use crate::{
     api_key::{ApiKeyOwner, ApiKeyPrefix, Scope},
-    id::{ApiKeyId, OrgId, UserId},
+    id::{ApiKeyId, GrantId, OrgId, UserId},
     member::{Membership, Role},
+    oauth,
     plan::Plan,
 };
 
@@ -36,6 +37,11 @@ pub enum Via {
         /// Its row.
         id: ApiKeyId,
     },
+    /// An access token that a member let a program have.
+    Oauth {
+        /// What they allowed.
+        id: GrantId,
+    },
 }
 
 /// What a caller lacks.
@@ -44,7 +50,7 @@ pub enum Forbidden {
     /// The role reads only.
     #[error("this needs the role owner or admin")]
     Role,
-    /// The key was made without this scope.
+    /// The key or token was made without this scope.
     #[error("this API key does not have the scope {}", .0.name())]
     Scope(Scope),
 }
@@ -70,6 +76,18 @@ impl Caller {
             role: owner.role,
             scopes: owner.scopes,
             via: Via::ApiKey { prefix: owner.prefix, id: owner.key_id },
+            plan: owner.plan,
+        }
+    }
+
+    /// The member behind an access token, within what they allowed.
+    pub fn from_oauth(owner: oauth::Owner) -> Self {
+        Self {
+            org_id: owner.org_id,
+            user_id: owner.user_id,
+            role: owner.role,
+            scopes: owner.scopes,
+            via: Via::Oauth { id: owner.grant_id },
             plan: owner.plan,
         }
     }

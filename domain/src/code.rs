@@ -138,6 +138,13 @@ pub async fn take(
     Ok(done.rows_affected() == 1)
 }
 
+/// The domain and the code of a link or QR code, whoever's it is: anybody may follow it.
+pub async fn find(conn: &mut PgConnection, target_id: Uuid) -> Result<Option<(String, String)>, sqlx::Error> {
+    let row =
+        sqlx::query!("select domain, code from codes where target_id = $1", target_id).fetch_optional(conn).await?;
+    Ok(row.map(|row| (row.domain, row.code)))
+}
+
 /// Gives the code of a target back.
 pub async fn release(conn: &mut PgConnection, org_id: OrgId, target: Target) -> Result<(), sqlx::Error> {
     let (_, id) = target.row();

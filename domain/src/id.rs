@@ -118,6 +118,10 @@ ids! {
     LinkPageId = "page";
     /// An own domain, `dom_…`.
     OwnDomainId = "dom";
+    /// A program that members let in by OAuth, `client_…`.
+    OauthClientId = "client";
+    /// What a member allowed such a program, `grant_…`.
+    GrantId = "grant";
     /// A job in the queue, `job_…`.
     JobId = "job";
 }

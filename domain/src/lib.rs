@@ -27,6 +27,7 @@ pub mod link_health;
 pub mod link_page;
 pub mod mail;
 pub mod member;
+pub mod oauth;
 pub mod org;
 pub mod own_domain;
 pub mod partition;

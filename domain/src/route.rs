@@ -89,6 +89,11 @@ impl Route {
         }
     }
 
+    /// Whether the code leads anywhere now, for who knows its password.
+    pub fn is_open(&self, now: DateTime<Utc>) -> bool {
+        !matches!(self.step(self.password.as_ref().map(|(_, version)| *version), now), Step::Stop(_))
+    }
+
     /// What becomes of a visitor who has shown the password of version `shown`. The limit of visits is the caller's to
     /// ask for, with [`count`].
     pub fn step(&self, shown: Option<i32>, now: DateTime<Utc>) -> Step {

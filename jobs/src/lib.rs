@@ -26,7 +26,7 @@ pub mod visit;
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 10] = [
+pub const KINDS: [&str; 11] = [
     delivery::AttemptDelivery::KIND,
     endpoint::CheckEndpoint::KIND,
     expiry::ExpireCodes::KIND,

@@ -149,7 +149,7 @@ pub struct CreateKey {
     /// What the key is for.
     #[arg(long, default_value = "made by an operator")]
     name: String,
-    /// What it may be used for: events:, webhooks: or deliveries: with read or write. May be repeated; everything if not
+    /// What it may be used for: events:, webhooks: or deliveries: with read or write, or library:read. May be repeated; everything if not
     /// given.
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<Scope>,

@@ -48,8 +48,10 @@ REFUSALS = [
     # What a barcode can say depends on its type, and which colours go together on each other.
     (r"^(create|update)Barcode$", r"^(value|style)$", r""),
     # How wide a picture must be depends on what is in it.
-    (r"^getBarcodeImage$", r"^size$", r"must be at least"),
+    (r"^get(Canva)?BarcodeImage$", r"^size$", r"must be at least"),
     (r"^(create|update)Barcode$", r"^integration\.url$", r"^must be a valid URL"),
+    # One of the two names the code.
+    (r"^openProtectedCode$", r"^code$", r"must be given"),
     # JSON has larger integers than JavaScript keeps.
     (r"^publishEvents?$", r"^(events\[\d+\]\.)?data", r"beyond"),
 ]

@@ -50,6 +50,9 @@ impl World {
                 ids.entry(name).or_default().push(made["id"].clone());
             }
         }
+        // The example of `openProtectedCode`.
+        let protected = json!({"destination": "https://shop.example", "slug": "summer24", "password": "sesame"});
+        app.post("/api/links", &auth, protected).await.expect(201);
         for n in 0..ENDPOINTS {
             let made = app.post("/api/domains", &auth, json!({"name": format!("go{n}.example.com")})).await.expect(201);
             ids.entry("domains").or_default().push(made["id"].clone());

@@ -29,6 +29,20 @@ def drawn(svg):
     return image
 
 
+def short(upc_a):
+    """The UPC-E of a UPC-A (GS1 General Specifications, 5.2.2.4.2)."""
+    system, maker, product, check = upc_a[0], upc_a[1:6], upc_a[6:11], upc_a[11]
+    if maker[2] in "012" and maker[3:] == "00" and product[:2] == "00":
+        body = maker[:2] + product[2:] + maker[2]
+    elif maker[3:] == "00" and product[:3] == "000":
+        body = maker[:3] + product[3:] + "3"
+    elif maker[4] == "0" and product[:4] == "0000":
+        body = maker[:4] + product[4] + "4"
+    else:
+        body = maker + product[4]
+    return system + body + check
+
+
 def read(job):
     picture = base64.b64decode(job["picture"])
     image = drawn(picture.decode()) if job["format"] == "svg" else Image.open(io.BytesIO(picture)).convert("RGB")
@@ -36,8 +50,11 @@ def read(job):
     found = zxingcpp.read_barcodes(image, formats=wanted, text_mode=zxingcpp.TextMode.Plain)
     if len(found) != 1:
         return None
-    # A UPC-A is the EAN-13 that begins with a zero, and told as such.
-    return found[0].text.removeprefix("0") if job["type"] == "UPC_A" and len(found[0].text) == 13 else found[0].text
+    text = found[0].text
+    # Both are told as the EAN-13 that they stand for, which begins with a zero.
+    if job["type"] in ("UPC_A", "UPC_E") and len(text) == 13:
+        text = text.removeprefix("0")
+    return short(text) if job["type"] == "UPC_E" and len(text) == 12 else text
 
 
 json.dump([read(job) for job in json.load(sys.stdin)], sys.stdout)

@@ -51,7 +51,9 @@ impl Operation {
         match scheme.map(String::as_str) {
             None => vec![],
             Some("sessionToken" | "sessionCookie") => vec![bearer(&org.session(app))],
-            Some("apiKeyBearer" | "apiKeyHeader") => vec![("x-api-key".into(), org.key("ink_").into())],
+            Some("apiKeyBearer" | "apiKeyHeader" | "libraryToken" | "libraryKey") => {
+                vec![("x-api-key".into(), org.key("ink_").into())]
+            }
             Some("iloveqrKey") => vec![("x-api-key".into(), org.key("ilqr_").into())],
             Some("inklinkKey") => vec![("api-key".into(), org.key("secret_live_").into())],
             Some("inkrKey") => vec![bearer(org.key("inkr_"))],
@@ -92,6 +94,7 @@ impl Operation {
             "createBarcode" => json!({"type": "CODE_128", "value": "INK-42"}),
             "createLinkPage" => json!({"title": "Acme"}),
             "createDomain" => json!({"name": "go.example.com"}),
+            "openProtectedCode" => json!({"code": "protected", "password": "sesame"}),
             "createFolder" | "createTag" => json!({"name": "A name"}),
             "createQrstudioWebhook" => json!({"url": NOWHERE, "events": ["scan.created"]}),
             _ => json!({}),
@@ -134,6 +137,8 @@ impl Ids {
         app.leaves_jobs("replay.run");
         app.leaves_jobs("domain.verify");
         let replay = app.owner(org, "POST", "/api/webhooks/replays", None).await.expect(202);
+        let protected = json!({"destination": "https://shop.example", "slug": "protected", "password": "sesame"});
+        app.owner(org, "POST", "/api/links", Some(protected)).await.expect(201);
         let mut made = vec![];
         for (path, body) in [
             ("/api/links", json!({"destination": "https://shop.example"})),
@@ -176,7 +181,7 @@ impl Ids {
             self.replay.clone()
         } else if path.starts_with("/api/links/") {
             self.link.clone()
-        } else if path.starts_with("/api/barcode/") {
+        } else if path.starts_with("/api/barcode/") || path.starts_with("/api/canva/barcode/") {
             self.barcode.clone()
         } else if path.starts_with("/api/link-pages/") {
             self.page.clone()

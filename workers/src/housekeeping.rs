@@ -1,7 +1,7 @@
 //! The installation's own housekeeping.
 
 use chrono::TimeDelta;
-use domain::{event, idempotency, link_health, mail, partition, replay, visit};
+use domain::{event, idempotency, link_health, mail, oauth, partition, replay, visit};
 use jobs::{housekeeping::KeepHouse, queue::admin};
 
 use crate::{
@@ -35,6 +35,7 @@ pub async fn keep(context: Context, _: KeepHouse, _: Run) -> anyhow::Result<Outc
     idempotency::forget(&mut conn, now - TimeDelta::days(1)).await?;
     event::forget_client_ids(&mut conn, now - TimeDelta::days(30)).await?;
     link_health::forget_hosts(&mut conn, now - TimeDelta::days(7)).await?;
+    oauth::forget_old(&mut conn, now).await?;
     admin::forget(&mut conn, now - TimeDelta::days(35), now - TimeDelta::days(3)).await?;
     Ok(Outcome::Done)
 }

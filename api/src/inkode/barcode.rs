@@ -1,14 +1,17 @@
 //! `/api/barcode`: barcodes, made and changed with a session, and their pictures.
 
 mod draft;
+mod event;
 mod shape;
 
 use domain::{
     barcode::{self, Barcode as Row, Modules, Unrenderable, Wanted},
     caller::Caller,
+    change::Change,
     id::BarcodeId,
     user,
 };
+use poem::Request;
 use poem_openapi::{
     ApiResponse, OpenApi,
     param::{Header, Path, Query},
@@ -26,7 +29,7 @@ use crate::{
     input::Input,
     page,
     picture::{Picture, PictureFormat},
-    server::Tag,
+    server::{Tag, request_id},
     surface::{Failed, Own},
     text::{self, Text},
 };
@@ -96,6 +99,7 @@ impl BarcodeApi {
     #[oai(path = "/barcode", method = "post", operation_id = "createBarcode")]
     async fn create(
         &self,
+        request: &Request,
         auth: Auth<Session>,
         /// Makes a repeated request safe: the same key within a day gets the same answer.
         #[oai(name = "Idempotency-Key")]
@@ -115,6 +119,7 @@ impl BarcodeApi {
         };
         asked::check_labels(&mut creation.tx, caller.org_id, (row.folder_id, &row.tag_ids), (None, &[])).await?;
         barcode::insert(&mut creation.tx, &row).await?;
+        event::publish(app, &mut creation.tx, Change::Created, None, &row, request_id(request)).await?;
         let shown = shown(&mut creation.tx, row).await?;
         Ok(creation.finish(&shown).await?)
     }
@@ -136,6 +141,7 @@ impl BarcodeApi {
     #[oai(path = "/barcode/:id", method = "patch", operation_id = "updateBarcode")]
     async fn update(
         &self,
+        request: &Request,
         auth: Auth<Session>,
         /// The barcode.
         id: Path<Text<text::BarcodeId>>,
@@ -148,6 +154,7 @@ impl BarcodeApi {
         let (labels, labels_before) = ((row.folder_id, &*row.tag_ids), (before.folder_id, &*before.tag_ids));
         asked::check_labels(&mut tx, org_id, labels, labels_before).await?;
         barcode::update(&mut tx, &row).await?;
+        event::publish(app, &mut tx, Change::Updated, Some(&before), &row, request_id(request)).await?;
         let shown = shown(&mut tx, row).await?;
         tx.commit().await?;
         Ok(Json(shown))
@@ -157,14 +164,16 @@ impl BarcodeApi {
     #[oai(path = "/barcode/:id", method = "delete", operation_id = "deleteBarcode")]
     async fn delete(
         &self,
+        request: &Request,
         auth: Auth<Session>,
         /// The barcode.
         id: Path<Text<text::BarcodeId>>,
     ) -> Result<Deleted, Failed<Own>> {
-        let mut tx = self.0.store.begin().await?;
-        if !barcode::delete(&mut tx, auth.0.org_id, read(&id.0)?).await? {
-            return Err(no_barcode().into());
-        }
+        let (app, org_id, id) = (&self.0, auth.0.org_id, read(&id.0)?);
+        let mut tx = app.store.begin().await?;
+        let row = barcode::lock(&mut tx, org_id, id).await?.ok_or_else(no_barcode)?;
+        barcode::delete(&mut tx, org_id, id).await?;
+        event::publish(app, &mut tx, Change::Deleted, None, &row, request_id(request)).await?;
         tx.commit().await?;
         Ok(Deleted::Gone)
     }
@@ -175,6 +184,7 @@ impl BarcodeApi {
     #[oai(path = "/barcode/:id/image", method = "get", operation_id = "getBarcodeImage")]
     async fn image(
         &self,
+        request: &Request,
         auth: Auth<Session>,
         /// The barcode.
         id: Path<Text<text::BarcodeId>>,
@@ -183,15 +193,12 @@ impl BarcodeApi {
         /// Its width in pixels, 800 if not given; a PNG needs one for each module.
         #[oai(validator(minimum(value = "64"), maximum(value = "4096")))]
         size: Query<Option<u32>>,
-        /// The picture that the caller has.
-        #[oai(name = "If-None-Match")]
-        known: Header<Option<Text<text::EntityTags>>>,
     ) -> Result<Picture, Failed<Own>> {
         let mut conn = self.0.store.pool().acquire().await?;
         let row = find(&mut conn, &auth.0, &id.0).await?;
         drop(conn);
         let (format, size) = (format.0.unwrap_or(PictureFormat::Png), size.0.unwrap_or(SIZE));
-        Ok(Picture::new(draw(row, format, size).await?, format, known.0.as_deref()))
+        Ok(Picture::new(draw(row, format, size).await?, format, request))
     }
 }
 

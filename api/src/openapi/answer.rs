@@ -19,7 +19,7 @@ const CONFLICTS: [&str; 12] = [
 ];
 
 /// Operations that can be asked for what cannot be done.
-const UNSUPPORTED: [&str; 3] = ["createBarcode", "updateBarcode", "getBarcodeImage"];
+const UNSUPPORTED: [&str; 4] = ["createBarcode", "updateBarcode", "getBarcodeImage", "getCanvaBarcodeImage"];
 
 /// Operations that make something of which a plan includes so many, or take it back from the archive.
 const COUNTED: [&str; 7] = [
@@ -36,7 +36,14 @@ const COUNTED: [&str; 7] = [
 const OPERATORS: [&str; 2] = ["startScheduledWork", "startScheduledWorkByGet"];
 
 /// Answers that one operation has of its own: what it says, or `None` where it never gives it.
-const OWN: [(&str, &str, Option<&str>); 2] = [
+const OWN: [(&str, &str, Option<&str>); 5] = [
+    ("openProtectedCode", "401", Some("The password is not the right one.")),
+    ("openProtectedCode", "404", Some("No code leads anywhere there.")),
+    (
+        "openProtectedCode",
+        "429",
+        Some("Too many tries of this code's password; `Retry-After` says when there is another."),
+    ),
     ("rotateInklinkSecret", "404", None),
     (
         "rotateInklinkSecret",
@@ -79,6 +86,10 @@ fn headers() -> Value {
             "description": "Only the caller may keep the picture, and asks before it is used again.",
             "schema": {"type": "string", "example": "private, no-cache"},
         },
+        "SetCookie": {
+            "description": "The cookie by which the code knows that the password was shown, for a day.",
+            "schema": {"type": "string"},
+        },
         "WwwAuthenticate": {
             "description": "How to prove who asks.",
             "schema": {"type": "string", "example": "Bearer"},
@@ -104,7 +115,7 @@ pub(super) fn complete(document: &mut Value) {
             if let Some(text) = facts.own(status).flatten() {
                 response["description"] = text.into();
             } else if let Some(name) = failure(response, status)
-                && (facts.has_caller() || status == "401")
+                && (facts.has_caller() || facts.secured && status == "401")
             {
                 shared.insert(name.clone(), std::mem::replace(response, reference("responses", &name)));
             }
@@ -188,6 +199,11 @@ fn complete_one(response: &mut Value, status: &str, has_caller: bool, schemas: &
     if response["headers"].get("ETag").is_some() {
         add("ETag", "ETag");
         add("Cache-Control", "CacheControl");
+    }
+    // The framework writes it in capitals.
+    let sets_cookie = |headers: &Map<String, Value>| headers.keys().any(|name| name.eq_ignore_ascii_case("set-cookie"));
+    if response["headers"].as_object().is_some_and(sets_cookie) {
+        add("Set-Cookie", "SetCookie");
     }
     match status {
         "401" => drop(add("WWW-Authenticate", "WwwAuthenticate")),

@@ -4,7 +4,10 @@
 use std::net::IpAddr;
 
 use domain::{code::Target, password, route::Route};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{
+    DefaultKeyedRateLimiter, Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+};
 use poem::{
     Request, Response,
     http::{HeaderValue, StatusCode, header},
@@ -54,22 +57,29 @@ pub fn shown(app: &App, request: &Request, route: &Route) -> Option<i32> {
     version.expose_secret().parse().ok()
 }
 
-/// Answers the form of the page: the way back to the code with a cookie, or the page again.
-pub async fn try_password(app: &App, request: &mut Request, route: &Route) -> Response {
-    let Some((hash, version)) = &route.password else { return back(request) };
-    let Some(address) = address(app, request) else { return page::password(StatusCode::UNAUTHORIZED, None) };
-    if app.tries.0.check_key(&(route.target.row().1, address)).is_err() {
-        return page::password(StatusCode::TOO_MANY_REQUESTS, Some("Too many tries. Wait a minute."));
+/// What a try of a password comes to.
+#[derive(Debug)]
+pub enum Tried {
+    /// It is the password; the cookie that says so. Without one the code has no password.
+    Right(Option<HeaderValue>),
+    /// It is not.
+    Wrong,
+    /// Too many tries; after so many seconds there is another.
+    TooMany(u64),
+}
+
+/// Tries a password that a visitor at `address` gave for a code.
+pub async fn tried(app: &App, route: &Route, address: Option<IpAddr>, given: String) -> Tried {
+    let Some((hash, version)) = route.password.clone() else { return Tried::Right(None) };
+    let Some(address) = address else { return Tried::Wrong };
+    if let Err(until) = app.tries.0.check_key(&(route.target.row().1, address)) {
+        let wait = until.wait_time_from(DefaultClock::default().now());
+        return Tried::TooMany((wait.as_secs_f64().ceil() as u64).max(1));
     }
-    let Ok(form) = request.take_body().into_bytes_limit(FORM_MAX).await else {
-        return page::password(StatusCode::PAYLOAD_TOO_LARGE, Some("That is too long."));
-    };
-    let given = url::form_urlencoded::parse(&form).find(|(name, _)| name == "password");
-    let (given, hash) = (given.map(|(_, value)| value.into_owned()).unwrap_or_default(), hash.clone());
     // Its work would hold up every other request of the thread.
     let right = tokio::task::spawn_blocking(move || password::is_right(&given, &hash)).await.unwrap_or(false);
     if !right {
-        return page::password(StatusCode::UNAUTHORIZED, Some("That is not the password."));
+        return Tried::Wrong;
     }
     let token = app.sealing.seal(version.to_string().as_bytes(), &context(route.target), &app.chance);
     let secure = if app.settings.short_url.starts_with("https://") { "; Secure" } else { "" };
@@ -78,11 +88,31 @@ pub async fn try_password(app: &App, request: &mut Request, route: &Route) -> Re
         cookie(route.target),
         hex::encode(token)
     );
-    let mut response = back(request);
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    Tried::Right(HeaderValue::from_str(&cookie).ok())
+}
+
+/// Answers the form of the page: the way back to the code with a cookie, or the page again.
+pub async fn try_password(app: &App, request: &mut Request, route: &Route) -> Response {
+    let Ok(form) = request.take_body().into_bytes_limit(FORM_MAX).await else {
+        return page::password(StatusCode::PAYLOAD_TOO_LARGE, Some("That is too long."));
+    };
+    let given = url::form_urlencoded::parse(&form).find(|(name, _)| name == "password");
+    let given = given.map(|(_, value)| value.into_owned()).unwrap_or_default();
+    match tried(app, route, address(app, request), given).await {
+        Tried::Right(cookie) => {
+            let mut response = back(request);
+            if let Some(cookie) = cookie {
+                response.headers_mut().insert(header::SET_COOKIE, cookie);
+            }
+            response
+        }
+        Tried::Wrong => page::password(StatusCode::UNAUTHORIZED, Some("That is not the password.")),
+        Tried::TooMany(seconds) => {
+            let mut response = page::password(StatusCode::TOO_MANY_REQUESTS, Some("Too many tries. Wait a minute."));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            response
+        }
     }
-    response
 }
 
 /// The code again, now by GET.
@@ -96,10 +126,22 @@ fn back(request: &Request) -> Response {
 
 /// Whose request it is: the connection's other end, or whom the proxy in front of us names. Of several, the last was
 /// written by the nearest proxy.
-pub(super) fn address(app: &App, request: &Request) -> Option<IpAddr> {
-    match &app.settings.address_header {
-        Some(name) => request.header(name)?.rsplit(',').next()?.trim().parse().ok(),
+pub(crate) fn address(app: &App, request: &Request) -> Option<IpAddr> {
+    // Who did not come through the proxy is at the other end.
+    match app.settings.address_header.as_ref().and_then(|name| request.header(name)) {
+        Some(told) => told.rsplit(',').next()?.trim().parse().ok(),
         None => request.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip),
+    }
+}
+
+/// The address of a code on the host that was asked, whose cookies count there.
+pub(crate) fn url(app: &App, request: &Request, domain: &str, code: &str) -> String {
+    let short = app.settings.short_host.as_deref();
+    let asked = request.header(header::HOST).or_else(|| Some(request.uri().authority()?.as_str()));
+    match (domain, asked.zip(short)) {
+        ("", Some((asked, short))) if asked.eq_ignore_ascii_case(short) => format!("{}/{code}", app.settings.short_url),
+        ("", _) => format!("{}/r/{code}", app.settings.public_url),
+        (domain, _) => format!("https://{domain}/{code}"),
     }
 }
 

@@ -32,10 +32,10 @@ pub async fn answer(app: &App, request: &Request) -> Option<Response> {
     Some(match found {
         Ok(Some((found, entries))) if found.active => page::html(StatusCode::OK, render(app, &found, &entries)),
         Ok(Some(_)) => {
-            page::message(StatusCode::GONE, "This page is switched off", "Whoever made it has switched it off.")
+            page::page(StatusCode::GONE, "This page is switched off", "Whoever made it has switched it off.")
         }
         Ok(None) => {
-            page::message(StatusCode::NOT_FOUND, "This page does not exist", "Check that the address is complete.")
+            page::page(StatusCode::NOT_FOUND, "This page does not exist", "Check that the address is complete.")
         }
         Err(error) => {
             tracing::warn!(%error, "a link page could not be loaded");

@@ -8,16 +8,16 @@ use poem::{
 
 /// No such code.
 pub fn unknown() -> Response {
-    message(StatusCode::NOT_FOUND, "This link does not exist", "Check that the address is complete.")
+    page(StatusCode::NOT_FOUND, "This link does not exist", "Check that the address is complete.")
 }
 
 /// A code that leads nowhere for now or any more.
 pub fn stopped(stop: Stop) -> Response {
     match stop {
-        Stop::Paused => message(StatusCode::GONE, "This link is paused", "Whoever made it has switched it off."),
-        Stop::Early => message(StatusCode::NOT_FOUND, "This link is not open yet", "Come back a little later."),
-        Stop::Expired => message(StatusCode::GONE, "This link has expired", "It was open for a limited time."),
-        Stop::Full => message(StatusCode::GONE, "This link has ended", "It was open for a limited number of visits."),
+        Stop::Paused => page(StatusCode::GONE, "This link is paused", "Whoever made it has switched it off."),
+        Stop::Early => page(StatusCode::NOT_FOUND, "This link is not open yet", "Come back a little later."),
+        Stop::Expired => page(StatusCode::GONE, "This link has expired", "It was open for a limited time."),
+        Stop::Full => page(StatusCode::GONE, "This link has ended", "It was open for a limited number of visits."),
     }
 }
 
@@ -28,18 +28,18 @@ pub fn password(status: StatusCode, wrong: Option<&str>) -> Response {
          <button>Open</button></form>",
         wrong.map(|wrong| format!("{wrong}</p><p>")).unwrap_or_default()
     );
-    message(status, "This link is protected", &text)
+    page(status, "This link is protected", &text)
 }
 
 /// Postgres does not answer.
 pub fn unavailable() -> Response {
-    let mut response = message(StatusCode::SERVICE_UNAVAILABLE, "One moment, please", "Try again in a few seconds.");
+    let mut response = page(StatusCode::SERVICE_UNAVAILABLE, "One moment, please", "Try again in a few seconds.");
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
     response
 }
 
-/// A sentence or two in place of what was asked for.
-pub fn message(status: StatusCode, title: &str, text: &str) -> Response {
+/// A sentence or two in place of what was asked for, both HTML.
+pub(crate) fn page(status: StatusCode, title: &str, text: &str) -> Response {
     let body = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <meta name=robots content=noindex><title>{title}</title>\

@@ -136,6 +136,15 @@ forms! {
         pattern: Some(r"^[^\u0000]*[^\u0000\t\n\u000b\u000c\r ][^\u0000]*$".into()),
         ..name(100)
     };
+    /// The id of a link or a QR code.
+    CodeOwnerId: id(&[Link::PREFIX, "qr_"]);
+    /// The domain that a code stands on.
+    Host: MetaSchema {
+        max_length: Some(253),
+        pattern: Some("^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$".into()),
+        example: Some("go.example.com".into()),
+        ..MetaSchema::new("string")
+    };
     /// A barcode's id.
     BarcodeId: id(&[Barcode::PREFIX]);
     /// What a barcode says; what its type can say is another matter.
@@ -161,11 +170,6 @@ forms! {
         max_length: Some(barcode::URL_MAX),
         example: Some("https://shop.example.com/products/42".into()),
         ..MetaSchema::new_with_format("string", "url")
-    };
-    /// The versions of a picture that the caller has: entity tags (RFC 9110, 8.8.3).
-    EntityTags: MetaSchema {
-        pattern: Some(r#"^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$"#.into()),
-        ..MetaSchema::new("string")
     };
     /// What visitors of a protected link must know.
     Password: MetaSchema { min_length: Some(1), ..name(200) };

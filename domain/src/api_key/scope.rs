@@ -15,26 +15,30 @@ pub enum Scope {
     DeliveriesRead,
     /// Retry and replay deliveries.
     DeliveriesWrite,
+    /// Look at folders, QR codes and barcodes, and take their pictures.
+    LibraryRead,
 }
 
-const NAMES: [(Scope, &str); 6] = [
+const NAMES: [(Scope, &str); 7] = [
     (Scope::EventsWrite, "events:write"),
     (Scope::EventsRead, "events:read"),
     (Scope::WebhooksRead, "webhooks:read"),
     (Scope::WebhooksWrite, "webhooks:write"),
     (Scope::DeliveriesRead, "deliveries:read"),
     (Scope::DeliveriesWrite, "deliveries:write"),
+    (Scope::LibraryRead, "library:read"),
 ];
 
 impl Scope {
     /// Every scope: what a new key has unless it says otherwise.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::EventsWrite,
         Self::EventsRead,
         Self::WebhooksRead,
         Self::WebhooksWrite,
         Self::DeliveriesRead,
         Self::DeliveriesWrite,
+        Self::LibraryRead,
     ];
 
     /// The name in rows and answers.

@@ -12,6 +12,7 @@ use poem_openapi::{
 use serde::Deserialize;
 
 use crate::{
+    input,
     text::{self, Text},
     timestamp::Timestamp,
 };
@@ -58,6 +59,7 @@ pub(super) struct BarcodeInput {
     /// What it is called.
     pub(super) name: Option<Text<text::Name>>,
     /// How it is drawn.
+    #[serde(default, deserialize_with = "input::object")]
     pub(super) style: Option<BarcodeStyleInput>,
     /// Switched on; `true` if not given.
     pub(super) active: Option<bool>,
@@ -67,6 +69,7 @@ pub(super) struct BarcodeInput {
     #[oai(validator(max_items = 50, unique_items))]
     pub(super) tag_ids: Option<Vec<Text<text::TagId>>>,
     /// What it stands for in another system.
+    #[serde(default, deserialize_with = "input::object")]
     pub(super) integration: Option<BarcodeIntegrationInput>,
 }
 
@@ -101,6 +104,7 @@ pub(super) struct BarcodePatch {
     /// What it is called.
     pub(super) name: Option<Text<text::Name>>,
     /// How it is drawn.
+    #[serde(deserialize_with = "input::object_or_null")]
     pub(super) style: MaybeUndefined<BarcodeStyleInput>,
     /// Switched on.
     pub(super) active: Option<bool>,
@@ -110,6 +114,7 @@ pub(super) struct BarcodePatch {
     #[oai(validator(max_items = 50, unique_items))]
     pub(super) tag_ids: Option<Vec<Text<text::TagId>>>,
     /// What it stands for in another system.
+    #[serde(deserialize_with = "input::object_or_null")]
     pub(super) integration: MaybeUndefined<BarcodeIntegrationInput>,
     /// Whether it is put away: lists show it only when they are asked to.
     pub(super) archived: Option<bool>,
