@@ -1,5 +1,7 @@
 //! Short links: made, found, changed and deleted. Where they lead is told in `redirect.rs`.
 
+mod bulk;
+
 use serde_json::{Value, json};
 
 use crate::support::{TestApp, TestOrg};

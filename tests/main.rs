@@ -27,6 +27,7 @@ mod http;
 mod http_url;
 mod idempotency;
 mod iloveqr;
+mod import;
 mod inklink;
 mod inkr;
 mod json;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::support::TestApp;
 
 /// Every route that the five documents and our own surfaces promise.
-const PROMISED: [(&str, &str); 89] = [
+const PROMISED: [(&str, &str); 95] = [
     ("POST", "/api/v1/events"),
     ("POST", "/api/v1/events/batch"),
     ("GET", "/api/webhooks/endpoints"),
@@ -36,6 +36,12 @@ const PROMISED: [(&str, &str); 89] = [
     ("POST", "/api/webhooks/replays/{id}/cancel"),
     ("GET", "/api/links"),
     ("POST", "/api/links"),
+    ("POST", "/api/links/bulk"),
+    ("GET", "/api/links/export"),
+    ("POST", "/api/imports"),
+    ("GET", "/api/imports"),
+    ("GET", "/api/imports/{id}"),
+    ("GET", "/api/imports/{id}/results"),
     ("GET", "/api/links/{id}"),
     ("PATCH", "/api/links/{id}"),
     ("DELETE", "/api/links/{id}"),
@@ -107,12 +113,14 @@ const PROMISED: [(&str, &str); 89] = [
 const OPEN: [&str; 5] = ["openProtectedCode", "getHealth", "getReadiness", "getMetrics", "getOpenapiFile"];
 
 /// The words that operation ids begin with.
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 19] = [
     "cancel",
+    "change",
     "check",
     "create",
     "delete",
     "explain",
+    "export",
     "get",
     "list",
     "open",
@@ -291,7 +299,8 @@ async fn every_answer_has_its_schema_and_headers() {
             assert!(picture || content.len() == usize::from(![204, 304].contains(&status)), "{place}");
             assert_eq!(header("ETag"), picture || status == 304, "{place}");
             for (media_type, of) in content {
-                let known = ["application/json", "application/problem+json", "application/yaml", "text/plain"];
+                let known =
+                    ["application/json", "application/problem+json", "application/yaml", "text/plain", "text/csv"];
                 let known = known.contains(&media_type.as_str()) || media_type.starts_with("image/");
                 assert!(known, "{place}: {media_type}");
                 let schema = follow(&document, &of["schema"]);

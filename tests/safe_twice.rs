@@ -27,12 +27,13 @@ use crate::support::{
 };
 
 /// The kinds that have a story below.
-const TOLD: [&str; 11] = [
+const TOLD: [&str; 12] = [
     "codes.expire",
     "delivery.attempt",
     "domain.verify",
     "endpoint.check",
     "house.keep",
+    "import.run",
     "link_health.ask",
     "link_health.sweep",
     "mail.send",
@@ -305,6 +306,26 @@ async fn a_replay_sends_each_delivery_once_more_in_total() {
         let mut seen: Vec<i64> = receiver.received().iter().map(|request| number(&request.body)).collect();
         seen.sort_unstable();
         assert_eq!(seen, [0, 1, 2, 3, 4], "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_import_makes_each_link_once() {
+    for how in BOTH {
+        let app = TestApp::start().await;
+        let org = app.org("acme").await;
+        // More than one portion.
+        let data =
+            (0..250).fold("url,slug\n".to_owned(), |data, n| data + &format!("https://shop.example/{n},s-{n}\n"));
+        let body = json!({"format": "csv", "data": data, "updateExisting": true});
+        let import = app.owner(&org, "POST", "/api/imports", Some(body)).await.expect(202);
+        run_twice(&app, &app.context, Queue::System, how).await;
+        let path = format!("/api/imports/{}", text(&import["id"]));
+        let done = app.owner(&org, "GET", &path, None).await.expect(200);
+        let counts = (&done["state"], &done["created"], &done["updated"], &done["skipped"]);
+        assert_eq!(counts, (&json!("done"), &json!(250), &json!(0), &json!(0)), "{how:?}");
+        let links: i64 = sqlx::query_scalar("select count(*) from links").fetch_one(app.store.pool()).await.unwrap();
+        assert_eq!(links, 250, "{how:?}");
     }
 }
 

@@ -26,6 +26,7 @@ struct Things {
     page: String,
     folder: String,
     tag: String,
+    import: String,
 }
 
 impl Things {
@@ -62,7 +63,23 @@ impl Things {
             made.push(app.post(path, &auth, body).await.expect(201)["id"].as_str().unwrap().to_owned());
         }
         let [link, barcode, domain, page_of_links, folder, tag] = made.try_into().unwrap();
-        Self { org, endpoints, number, delivery, replay, link, barcode, domain, page: page_of_links, folder, tag }
+        let file = json!({"format": "csv", "data": "url\nhttps://shop.example/imported"});
+        let import = app.post("/api/imports", &auth, file).await.expect(202)["id"].as_str().unwrap().to_owned();
+        app.drain().await;
+        Self {
+            org,
+            endpoints,
+            number,
+            delivery,
+            replay,
+            link,
+            barcode,
+            domain,
+            page: page_of_links,
+            folder,
+            tag,
+            import,
+        }
     }
 
     fn of(&self, dialect: &str) -> &str {
@@ -82,6 +99,7 @@ impl Things {
             return Some(vec![with("id", &self.replay)]);
         }
         for (path, id) in [
+            ("/api/imports/{id}", &self.import),
             ("/api/links/", &self.link),
             ("/api/barcode/", &self.barcode),
             ("/api/domains/", &self.domain),
@@ -148,6 +166,8 @@ async fn rows(app: &TestApp) -> Vec<String> {
         "barcodes",
         "domains",
         "link_pages",
+        "imports",
+        "import_lines",
     ] {
         let statement = format!("select t::text from {table} t order by 1");
         let rows: Vec<String> =

@@ -5,6 +5,7 @@ pub(crate) mod asked;
 pub(crate) mod barcode;
 mod delivery;
 mod endpoint;
+mod import;
 mod label;
 mod link;
 mod link_page;
@@ -16,8 +17,9 @@ pub use self::{
     barcode::BarcodeApi,
     delivery::{DeliveryApi, DeliveryState},
     endpoint::EndpointApi,
+    import::ImportApi,
     label::LabelApi,
-    link::LinkApi,
+    link::{LinkApi, LinkBulkApi, LinkExportApi},
     link_page::LinkPageApi,
     own_domain::OwnDomainApi,
     replay::ReplayApi,

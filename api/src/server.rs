@@ -18,7 +18,10 @@ use crate::{
     failure::Failure,
     iloveqr::IloveqrApi,
     inklink::InklinkApi,
-    inkode::{BarcodeApi, DeliveryApi, EndpointApi, LabelApi, LinkApi, LinkPageApi, OwnDomainApi, ReplayApi},
+    inkode::{
+        BarcodeApi, DeliveryApi, EndpointApi, ImportApi, LabelApi, LinkApi, LinkBulkApi, LinkExportApi, LinkPageApi,
+        OwnDomainApi, ReplayApi,
+    },
     inkr::InkrApi,
     intake::IntakeApi,
     probe::ProbeApi,
@@ -83,7 +86,7 @@ const DESCRIPTION: &str = "\
 Events go in, five kinds of webhook subscribers receive them: signed, on time, and nothing is lost. Five products' \
 documented surfaces on one server; each keeps its own paths, field names and errors.
 
-**Bodies** are JSON, at most 1 MiB (an event 256 KiB, a batch of events 8 MiB). Null says the same as leaving a member \
+**Bodies** are JSON, at most 1 MiB (an event 256 KiB, a batch of events or of changes of links 8 MiB). Null says the same as leaving a member \
 out, but for updates of links, where it takes away what can be absent; members that are not known are ignored. No text can hold the character U+0000.
 
 **Errors** of events, Inkode and Inkr are problems (RFC 9457) with a stable `code`; the other surfaces have their own. \
@@ -114,6 +117,7 @@ macro_rules! service {
                     LinkApi($app.clone()),
                     LinkPageApi($app.clone()),
                     OwnDomainApi($app.clone()),
+                    (LinkBulkApi($app.clone()), LinkExportApi($app.clone()), ImportApi($app.clone())),
                     LabelApi($app.clone()),
                     BarcodeApi($app.clone()),
                 ),

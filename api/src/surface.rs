@@ -52,7 +52,7 @@ pub const SURFACES: [Surface; 5] = [
         body: inklink,
         trailing_slash: false,
     },
-    Surface { path: "/", media_type: PROBLEM, status: same, body: problem, trailing_slash: false },
+    Surface { path: "/", media_type: PROBLEM, status: same, body: problem_text, trailing_slash: false },
 ];
 
 /// The schemas of failures.
@@ -94,7 +94,12 @@ fn oauth(failure: &Failure, status: StatusCode, _: &str) -> Value {
     json!({"error": error, "error_description": failure.message})
 }
 
-fn problem(failure: &Failure, status: StatusCode, request_id: &str) -> Value {
+fn problem_text(failure: &Failure, status: StatusCode, request_id: &str) -> Value {
+    problem(failure, status, request_id).to_json().unwrap_or_default()
+}
+
+/// A failure as our own surfaces tell it.
+pub(crate) fn problem(failure: &Failure, status: StatusCode, request_id: &str) -> Problem {
     let errors = details(failure);
     Problem {
         r#type: "about:blank".into(),
@@ -107,8 +112,6 @@ fn problem(failure: &Failure, status: StatusCode, request_id: &str) -> Value {
         limit: failure.full.map(|full| full.most),
         used: failure.full.map(|full| full.used),
     }
-    .to_json()
-    .unwrap_or_default()
 }
 
 /// InkLink answers a missing permission with 500 and a clear message; it documents no 403.

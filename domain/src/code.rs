@@ -115,6 +115,17 @@ pub fn address(base: &str, domain: &str, code: &str) -> String {
     if domain.is_empty() { format!("{base}/{code}") } else { format!("https://{domain}/{code}") }
 }
 
+/// A code that a target is to have.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// The domain; empty for the installation's own.
+    pub domain: &'a str,
+    /// The code, which keeps to the form of [`Code`].
+    pub code: &'a str,
+    /// Whose it shall be.
+    pub target: Target,
+}
+
 /// Takes a code for a target; `false` when it is taken. Waits for a transaction that is about to take the same one.
 pub async fn take(
     conn: &mut PgConnection,
@@ -123,19 +134,31 @@ pub async fn take(
     org_id: OrgId,
     target: Target,
 ) -> Result<bool, sqlx::Error> {
-    let (kind, id) = target.row();
-    let done = sqlx::query!(
-        "insert into codes (domain, code, org_id, kind, target_id) values ($1, $2, $3, $4, $5)
-         on conflict (domain, code) do nothing",
-        domain,
-        code.as_str(),
+    let wish = Wish { domain, code: code.as_str(), target };
+    Ok(!take_many(conn, org_id, &[wish]).await?.is_empty())
+}
+
+/// Takes codes, in the order of their texts so that two who take many never wait for each other; returns the ids of the
+/// targets that got theirs. Of two who wish for the same code one gets it.
+pub async fn take_many(conn: &mut PgConnection, org_id: OrgId, wishes: &[Wish<'_>]) -> Result<Vec<Uuid>, sqlx::Error> {
+    if wishes.is_empty() {
+        return Ok(vec![]);
+    }
+    let (kinds, ids): (Vec<i16>, Vec<Uuid>) = wishes.iter().map(|wish| wish.target.row()).unzip();
+    sqlx::query_scalar!(
+        "insert into codes (domain, code, org_id, kind, target_id)
+         select f.domain, f.code, $1, f.kind, f.target_id
+         from unnest($2::text[], $3::text[], $4::smallint[], $5::uuid[]) as f(domain, code, kind, target_id)
+         order by f.domain, f.code
+         on conflict (domain, code) do nothing returning target_id",
         org_id.0,
-        kind,
-        id,
+        &wishes.iter().map(|wish| wish.domain).collect::<Vec<_>>() as &[&str],
+        &wishes.iter().map(|wish| wish.code).collect::<Vec<_>>() as &[&str],
+        &kinds,
+        &ids,
     )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .fetch_all(conn)
+    .await
 }
 
 /// The domain and the code of a link or QR code, whoever's it is: anybody may follow it.
@@ -147,7 +170,16 @@ pub async fn find(conn: &mut PgConnection, target_id: Uuid) -> Result<Option<(St
 
 /// Gives the code of a target back.
 pub async fn release(conn: &mut PgConnection, org_id: OrgId, target: Target) -> Result<(), sqlx::Error> {
-    let (_, id) = target.row();
-    sqlx::query!("delete from codes where org_id = $1 and target_id = $2", org_id.0, id).execute(conn).await?;
+    release_many(conn, org_id, &[target.row().1]).await
+}
+
+/// Gives the codes of targets back, by their ids.
+pub async fn release_many(conn: &mut PgConnection, org_id: OrgId, targets: &[Uuid]) -> Result<(), sqlx::Error> {
+    if targets.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!("delete from codes where org_id = $1 and target_id = any($2)", org_id.0, targets)
+        .execute(conn)
+        .await?;
     Ok(())
 }

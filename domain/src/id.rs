@@ -122,6 +122,8 @@ ids! {
     OauthClientId = "client";
     /// What a member allowed such a program, `grant_…`.
     GrantId = "grant";
+    /// Links that come from a file, `imp_…`.
+    ImportId = "imp";
     /// A job in the queue, `job_…`.
     JobId = "job";
 }

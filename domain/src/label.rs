@@ -162,6 +162,44 @@ pub async fn update(conn: &mut PgConnection, org_id: OrgId, label: &Label) -> Re
     }
 }
 
+/// The labels of these names, in upper or lower case, that are not archived; those that are not there are made.
+pub async fn ensure(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    kind: Kind,
+    names: &[&str],
+    now: DateTime<Utc>,
+    chance: &Chance,
+) -> Result<Vec<(String, LabelId)>, sqlx::Error> {
+    if names.is_empty() {
+        return Ok(vec![]);
+    }
+    let ids: Vec<Uuid> = names.iter().map(|_| LabelId::new(now, chance).0).collect();
+    sqlx::query!(
+        "insert into labels (id, org_id, kind, name, created_at, updated_at)
+         select f.id, $1, $2, f.name, $3, $3 from unnest($4::uuid[], $5::text[]) as f(id, name)
+         order by lower(f.name)
+         on conflict do nothing",
+        org_id.0,
+        kind.name(),
+        now,
+        &ids,
+        names as &[&str],
+    )
+    .execute(&mut *conn)
+    .await?;
+    let rows = sqlx::query!(
+        r#"select f.name as "name!", l.id as "id: LabelId" from unnest($3::text[]) as f(name)
+           join labels l on l.org_id = $1 and l.kind = $2 and lower(l.name) = lower(f.name) and l.archived_at is null"#,
+        org_id.0,
+        kind.name(),
+        names as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.name, row.id)).collect())
+}
+
 /// Those of `ids` that are labels of the organisation and the kind and not archived, held until the transaction ends.
 pub async fn lock_known(
     conn: &mut PgConnection,

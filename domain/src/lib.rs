@@ -20,6 +20,7 @@ pub mod event;
 pub mod http_url;
 pub mod id;
 pub mod idempotency;
+pub mod import;
 pub mod json;
 pub mod label;
 pub mod link;

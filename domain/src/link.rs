@@ -1,8 +1,10 @@
 //! Short links: a code of a domain that leads somewhere, while it is active.
 
+pub mod batch;
 mod sort;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
@@ -152,9 +154,24 @@ pub async fn find_all(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Link>
     select!("where id = any($1)", ids).fetch_all(conn).await
 }
 
-/// The same, held against other changes until the transaction ends.
-pub async fn lock(conn: &mut PgConnection, org_id: OrgId, id: LinkId) -> Result<Option<Link>, sqlx::Error> {
-    select!("where org_id = $1 and id = $2 for no key update", org_id.0, id.0).fetch_optional(conn).await
+/// Links of an organisation, held against other changes until the transaction ends, in the order of their ids so that two
+/// who hold many never wait for each other; unknown ones are missing from the answer.
+pub async fn lock_many(conn: &mut PgConnection, org_id: OrgId, ids: &[LinkId]) -> Result<Vec<Link>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(vec![]);
+    }
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    select!("where org_id = $1 and id = any($2) order by id for no key update", org_id.0, &ids).fetch_all(conn).await
+}
+
+/// An organisation's links in the order in which they were made, those that are put away too, from behind `after`.
+pub async fn list_behind(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    after: LinkId,
+    limit: i64,
+) -> Result<Vec<Link>, sqlx::Error> {
+    select!("where org_id = $1 and id > $2 order by id limit $3", org_id.0, after.0, limit).fetch_all(conn).await
 }
 
 /// Links of any organisation that are switched on and whose time is over, the longest over first; held against other
@@ -254,6 +271,23 @@ pub(crate) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
+/// Which of these codes of the installation's own domain belong to links of the organisation, and which links those are.
+pub async fn find_by_slugs(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    slugs: &[&str],
+) -> Result<Vec<(String, LinkId)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select code, target_id as "id: LinkId" from codes
+           where domain = '' and code = any($2) and org_id = $1 and kind = 1"#,
+        org_id.0,
+        slugs as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.code, row.id)).collect())
+}
+
 /// How many links of an organisation are not put away.
 pub async fn count(conn: &mut PgConnection, org_id: OrgId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(r#"select count(*) as "count!" from links where org_id = $1 and archived_at is null"#, org_id.0)
@@ -261,73 +295,69 @@ pub async fn count(conn: &mut PgConnection, org_id: OrgId) -> Result<i64, sqlx::
         .await
 }
 
-/// Stores a new link.
-pub async fn insert(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Error> {
+/// A link as its row, for statements that store many at once: arrays of arrays are none that Postgres could take apart.
+fn row(link: &Link) -> Value {
+    let text = |id: Uuid| id.to_string();
+    json!({
+        "id": text(link.id.0), "org_id": text(link.org_id.0), "domain": link.domain, "slug": link.slug,
+        "destination": link.destination, "title": link.title, "utm": link.utm, "password_hash": link.password_hash,
+        "password_version": link.password_version, "active": link.active, "starts_at": link.starts_at,
+        "expires_at": link.expires_at, "max_visits": link.max_visits, "folder_id": link.folder_id.map(|id| text(id.0)),
+        "tag_ids": link.tag_ids.iter().copied().map(text).collect::<Vec<_>>(),
+        "created_by": link.created_by.map(|id| text(id.0)), "created_at": link.created_at,
+        "updated_at": link.updated_at, "archived_at": link.archived_at, "routing": link.routing,
+        "fallback_destination": link.fallback_destination,
+    })
+}
+
+/// Stores new links.
+pub async fn insert_many(conn: &mut PgConnection, links: &[&Link]) -> Result<(), sqlx::Error> {
+    let rows: Vec<Value> = links.iter().copied().map(row).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
     sqlx::query!(
         "insert into links (id, org_id, domain, slug, destination, title, utm, password_hash, password_version, active,
                             starts_at, expires_at, max_visits, folder_id, tag_ids, created_by, created_at, updated_at,
                             routing, fallback_destination)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19)",
-        link.id.0,
-        link.org_id.0,
-        link.domain,
-        link.slug,
-        link.destination,
-        link.title,
-        link.utm.as_ref() as Option<&Json<Utm>>,
-        link.password_hash,
-        link.password_version,
-        link.active,
-        link.starts_at,
-        link.expires_at,
-        link.max_visits,
-        link.folder_id.map(|id| id.0),
-        &link.tag_ids,
-        link.created_by.map(|id| id.0),
-        link.created_at,
-        link.routing.as_ref() as Option<&Json<Routing>>,
-        link.fallback_destination,
+         select id, org_id, domain, slug, destination, title, utm, password_hash, password_version, active, starts_at,
+                expires_at, max_visits, folder_id, tag_ids, created_by, created_at, updated_at, routing,
+                fallback_destination
+         from jsonb_populate_recordset(null::links, $1)",
+        Value::from(rows),
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Stores everything that can change in a link, as it now stands in `link`, which came from [`lock`].
-pub async fn update(conn: &mut PgConnection, link: &Link) -> Result<(), sqlx::Error> {
+/// Stores everything that can change in links, as it now stands in them; they came from [`lock_many`].
+pub async fn update_many(conn: &mut PgConnection, links: &[&Link]) -> Result<(), sqlx::Error> {
+    let rows: Vec<Value> = links.iter().copied().map(row).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
     sqlx::query!(
-        "update links set domain = $3, slug = $4, destination = $5, title = $6, utm = $7, password_hash = $8,
-                password_version = $9, active = $10, starts_at = $11, expires_at = $12, max_visits = $13,
-                folder_id = $14, tag_ids = $15, updated_at = $16, archived_at = $17, routing = $18,
-                fallback_destination = $19
-         where org_id = $1 and id = $2",
-        link.org_id.0,
-        link.id.0,
-        link.domain,
-        link.slug,
-        link.destination,
-        link.title,
-        link.utm.as_ref() as Option<&Json<Utm>>,
-        link.password_hash,
-        link.password_version,
-        link.active,
-        link.starts_at,
-        link.expires_at,
-        link.max_visits,
-        link.folder_id.map(|id| id.0),
-        &link.tag_ids,
-        link.updated_at,
-        link.archived_at,
-        link.routing.as_ref() as Option<&Json<Routing>>,
-        link.fallback_destination,
+        "update links l
+         set domain = r.domain, slug = r.slug, destination = r.destination, title = r.title, utm = r.utm,
+             password_hash = r.password_hash, password_version = r.password_version, active = r.active,
+             starts_at = r.starts_at, expires_at = r.expires_at, max_visits = r.max_visits, folder_id = r.folder_id,
+             tag_ids = r.tag_ids, updated_at = r.updated_at, archived_at = r.archived_at,
+             routing = r.routing, fallback_destination = r.fallback_destination
+         from jsonb_populate_recordset(null::links, $1) r
+         where l.org_id = r.org_id and l.id = r.id",
+        Value::from(rows),
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Removes a link; `false` when there is none.
-pub async fn delete(conn: &mut PgConnection, org_id: OrgId, id: LinkId) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!("delete from links where org_id = $1 and id = $2", org_id.0, id.0).execute(conn).await?;
-    Ok(done.rows_affected() == 1)
+/// Removes links.
+pub async fn delete_many(conn: &mut PgConnection, org_id: OrgId, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!("delete from links where org_id = $1 and id = any($2)", org_id.0, ids).execute(conn).await?;
+    Ok(())
 }

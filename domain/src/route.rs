@@ -160,7 +160,16 @@ pub async fn find(conn: &mut PgConnection, domain: &str, code: &str) -> Result<O
 
 /// Tells every process that a code leads elsewhere now. Part of the transaction that changed it.
 pub async fn tell_changed(conn: &mut PgConnection, domain: &str, code: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!("select pg_notify($1, $2)", CHANNEL, format!("{domain} {code}")).fetch_one(conn).await?;
+    tell_changed_many(conn, &[(domain, code)]).await
+}
+
+/// The same of many, each a domain and a code.
+pub async fn tell_changed_many(conn: &mut PgConnection, codes: &[(&str, &str)]) -> Result<(), sqlx::Error> {
+    if codes.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<String> = codes.iter().map(|(domain, code)| format!("{domain} {code}")).collect();
+    sqlx::query!("select pg_notify($1, told) from unnest($2::text[]) as told", CHANNEL, &told).fetch_all(conn).await?;
     Ok(())
 }
 

@@ -10,8 +10,10 @@ pub mod endpoint;
 pub mod event;
 pub mod expiry;
 pub mod housekeeping;
+pub mod import;
 pub mod job;
 pub mod lane;
+pub mod link;
 pub mod link_health;
 pub mod mail;
 pub mod own_domain;
@@ -26,11 +28,12 @@ pub mod visit;
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 12] = [
     delivery::AttemptDelivery::KIND,
     endpoint::CheckEndpoint::KIND,
     expiry::ExpireCodes::KIND,
     housekeeping::KeepHouse::KIND,
+    import::RunImport::KIND,
     link_health::AskHost::KIND,
     link_health::SweepLinkHealth::KIND,
     mail::SendMail::KIND,

@@ -64,6 +64,11 @@ impl World {
             let made = app.post("/api/barcode", &auth, body).await.expect(201);
             ids.entry("barcodes").or_default().push(made["id"].clone());
         }
+        for n in 0..ENDPOINTS {
+            let body = json!({"format": "csv", "data": format!("url,slug\nhttps://shop.example/{n},imported-{n}\n,")});
+            let made = app.post("/api/imports", &auth, body).await.expect(202);
+            ids.entry("imports").or_default().push(made["id"].clone());
+        }
         for _ in 0..EVENTS {
             for event_type in ["qr.scanned", "kyc.result.approved", "submission.completed", "scan.created"] {
                 let event = app.publish(org, event_type, json!({"n": 1, "text": "naïve"})).await;

@@ -90,6 +90,10 @@ impl Operation {
             "createWebhookEndpoint" | "createInklinkEndpoint" => json!({"url": NOWHERE}),
             "createIloveqrWebhook" => json!({"url": NOWHERE, "events": ["qr.created"], "secret": "a-secret-of-mine"}),
             "createInkrEndpoint" => json!({"url": NOWHERE, "events": ["submission.sent"]}),
+            "changeLinks" => {
+                json!({"operations": [{"op": "create", "link": {"destination": "https://shop.example"}}]})
+            }
+            "createImport" => json!({"format": "csv", "data": "url\nhttps://shop.example"}),
             "createLink" => json!({"destination": "https://shop.example"}),
             "createBarcode" => json!({"type": "CODE_128", "value": "INK-42"}),
             "createLinkPage" => json!({"title": "Acme"}),
@@ -118,6 +122,7 @@ pub struct Ids {
     page: String,
     folder: String,
     tag: String,
+    import: String,
 }
 
 impl Ids {
@@ -152,6 +157,9 @@ impl Ids {
             made.push(answer["id"].as_str().unwrap().to_owned());
         }
         let [link, barcode, domain, page_of_links, folder, tag] = made.try_into().unwrap();
+        app.leaves_jobs("import.run");
+        let file = json!({"format": "csv", "data": "url\nhttps://shop.example/imported"});
+        let import = app.owner(org, "POST", "/api/imports", Some(file)).await.expect(202);
         let mut ids = ids.into_iter();
         let mut next = || ids.next().unwrap();
         Self {
@@ -169,6 +177,7 @@ impl Ids {
             page: page_of_links,
             folder,
             tag,
+            import: import["id"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -181,6 +190,8 @@ impl Ids {
             self.replay.clone()
         } else if path.starts_with("/api/links/") {
             self.link.clone()
+        } else if path.starts_with("/api/imports/") {
+            self.import.clone()
         } else if path.starts_with("/api/barcode/") || path.starts_with("/api/canva/barcode/") {
             self.barcode.clone()
         } else if path.starts_with("/api/link-pages/") {

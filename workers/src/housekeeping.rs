@@ -1,7 +1,7 @@
 //! The installation's own housekeeping.
 
 use chrono::TimeDelta;
-use domain::{event, idempotency, link_health, mail, oauth, partition, replay, visit};
+use domain::{event, idempotency, import, link_health, mail, oauth, partition, replay, visit};
 use jobs::{housekeeping::KeepHouse, queue::admin};
 
 use crate::{
@@ -30,6 +30,7 @@ pub async fn keep(context: Context, _: KeepHouse, _: Run) -> anyhow::Result<Outc
         );
     }
     replay::forget(&mut conn, now - retention).await?;
+    import::forget(&mut conn, now - retention).await?;
     mail::forget(&mut conn, now - retention).await?;
     visit::forget(&mut conn, (now - TimeDelta::days(2)).date_naive()).await?;
     idempotency::forget(&mut conn, now - TimeDelta::days(1)).await?;

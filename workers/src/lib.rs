@@ -9,6 +9,7 @@ pub mod expiry;
 pub mod fleet;
 pub mod housekeeping;
 pub mod http;
+mod import;
 mod line;
 pub mod link_health;
 pub mod mail;

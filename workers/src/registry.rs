@@ -82,6 +82,7 @@ impl Registry {
             .on(crate::endpoint::check)
             .on(crate::expiry::expire)
             .on(crate::housekeeping::keep)
+            .on(crate::import::run)
             .on(crate::link_health::ask)
             .on(crate::link_health::sweep)
             .on(crate::mail::send)

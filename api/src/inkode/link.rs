@@ -1,20 +1,18 @@
 //! `/api/links`: short links, made and changed with a session. Each change is told to every process that redirects and to
 //! the webhooks that listen, in the transaction that makes it.
 
+mod batch;
+mod bulk;
 mod draft;
-mod event;
 mod explain;
+mod export;
 mod health;
 mod routing;
 mod shape;
 
 use domain::{
-    caller::Caller,
-    change::Change,
-    code::{self, Target},
     id::LinkId,
-    link::{self, After, Link, Wanted},
-    link_health, route,
+    link::{self, After, Link, Wanted, batch::Op},
 };
 use poem::Request;
 use poem_openapi::{
@@ -24,6 +22,7 @@ use poem_openapi::{
 };
 use sqlx::PgConnection;
 
+pub use self::{bulk::LinkBulkApi, export::LinkExportApi};
 use self::{
     explain::{LinkExplanation, LinkVisitor},
     shape::{LinkFilter, LinkSort, ShortLink, ShortLinkInput, ShortLinkPage, ShortLinkPatch},
@@ -125,13 +124,10 @@ impl LinkApi {
             Begun::Before(before) => return Ok(before),
             Begun::Fresh(creation) => creation,
         };
-        draft::room(caller, &mut creation.tx, 1).await?;
-        let link = draft::store(app, &mut creation.tx, draft).await?;
-        let happened = event::happened(app, Change::Created, None, link.clone());
-        event::publish(app, &mut creation.tx, &[happened], request_id(request)).await?;
-        let (domain, slug) = (link.domain.clone(), link.slug.clone());
-        let created = creation.finish(&ShortLink::new(app, link)).await?;
-        app.routes.forget(&domain, &slug).await;
+        let op = Op::Create(Box::new(draft));
+        let done = batch::one(app, caller, &mut creation.tx, op, request_id(request)).await?;
+        let created = creation.finish(&ShortLink::new(app, done.link.clone())).await?;
+        batch::forget(app, &[done]).await;
         Ok(created)
     }
 
@@ -190,8 +186,15 @@ impl LinkApi {
         input: Input<ShortLinkPatch>,
         request: &Request,
     ) -> Result<Json<ShortLink>, Failed<Own>> {
-        let link = self.change(&auth.0, read(&id.0)?, input.value, request_id(request)).await?;
-        let mut conn = self.0.store.pool().acquire().await?;
+        let (app, id) = (&self.0, read(&id.0)?);
+        let change = draft::change(app, input.value).await?;
+        let mut tx = app.store.begin().await?;
+        let op = Op::Update(id, batch::edit(app, change));
+        let done = batch::one(app, &auth.0, &mut tx, op, request_id(request)).await?;
+        tx.commit().await?;
+        let link = done.link.clone();
+        batch::forget(app, &[done]).await;
+        let mut conn = app.store.pool().acquire().await?;
         Ok(Json(self.show(&mut conn, link).await?))
     }
 
@@ -204,16 +207,11 @@ impl LinkApi {
         id: Path<Text<text::LinkId>>,
         request: &Request,
     ) -> Result<Deleted, Failed<Own>> {
-        let (app, caller, id) = (&self.0, &auth.0, read(&id.0)?);
+        let (app, id) = (&self.0, read(&id.0)?);
         let mut tx = app.store.begin().await?;
-        let link = link::lock(&mut tx, caller.org_id, id).await?.ok_or_else(no_link)?;
-        code::release(&mut tx, caller.org_id, Target::Link(id)).await?;
-        link::delete(&mut tx, caller.org_id, id).await?;
-        route::tell_changed(&mut tx, &link.domain, &link.slug).await?;
-        let happened = event::happened(app, Change::Deleted, None, link.clone());
-        event::publish(app, &mut tx, &[happened], request_id(request)).await?;
+        let done = batch::one(app, &auth.0, &mut tx, Op::Delete(id), request_id(request)).await?;
         tx.commit().await?;
-        app.routes.forget(&link.domain, &link.slug).await;
+        batch::forget(app, &[done]).await;
         Ok(Deleted::Gone)
     }
 }
@@ -222,45 +220,6 @@ impl LinkApi {
     async fn show(&self, conn: &mut PgConnection, link: Link) -> Result<ShortLink, Failure> {
         let mut shown = shape::complete(&self.0, conn, link.org_id, vec![link]).await?;
         shown.pop().ok_or_else(no_link)
-    }
-
-    async fn change(
-        &self,
-        caller: &Caller,
-        id: LinkId,
-        patch: ShortLinkPatch,
-        request_id: Option<String>,
-    ) -> Result<Link, Failure> {
-        let app = &self.0;
-        let change = draft::change(app, patch).await?;
-        let mut tx = app.store.begin().await?;
-        let before = link::lock(&mut tx, caller.org_id, id).await?.ok_or_else(no_link)?;
-        let mut link = before.clone();
-        change.apply(&mut link, app.clock.now(), &app.chance)?;
-        asked::check_labels(
-            &mut tx,
-            caller.org_id,
-            (link.folder_id, &link.tag_ids),
-            (before.folder_id, &before.tag_ids),
-        )
-        .await?;
-        if before.archived_at.is_some() && link.archived_at.is_none() {
-            draft::room(caller, &mut tx, 1).await?;
-        }
-        if (&link.domain, &link.slug) != (&before.domain, &before.slug) {
-            code::release(&mut tx, caller.org_id, Target::Link(id)).await?;
-            draft::take_code(app, &mut tx, &link).await?;
-            route::tell_changed(&mut tx, &before.domain, &before.slug).await?;
-        }
-        link::update(&mut tx, &link).await?;
-        link_health::follow(&mut tx, Some(&before), &link, link.updated_at).await?;
-        route::tell_changed(&mut tx, &link.domain, &link.slug).await?;
-        let happened = event::happened(app, Change::Updated, Some(before.clone()), link.clone());
-        event::publish(app, &mut tx, &[happened], request_id).await?;
-        tx.commit().await?;
-        app.routes.forget(&before.domain, &before.slug).await;
-        app.routes.forget(&link.domain, &link.slug).await;
-        Ok(link)
     }
 }
 

@@ -4,8 +4,9 @@ use domain::{
     barcode::{self, EXTERNAL_ID_MAX, Kind as BarcodeKind, PROVIDER_MAX, VALUE_MAX},
     dialect::{Choice, DIALECTS, Dialect, DialectName},
     id::{
-        BarcodeId as Barcode, DeliveryId as Delivery, EventId as Event, JobId as Job, LinkId as Link,
-        LinkPageId as LinkPage, OrgId as Org, OwnDomainId as OwnDomain, ReplayId as Replay, UserId as User,
+        BarcodeId as Barcode, DeliveryId as Delivery, EventId as Event, ImportId as Import, JobId as Job,
+        LinkId as Link, LinkPageId as LinkPage, OrgId as Org, OwnDomainId as OwnDomain, ReplayId as Replay,
+        UserId as User,
     },
     label::Kind,
     own_domain,
@@ -109,6 +110,16 @@ forms! {
         example: Some("203.0.113.7".into()),
         ..MetaSchema::new("string")
     };
+    /// An import's id.
+    ImportId: id(&[Import::PREFIX]);
+    /// A place in a list of results.
+    PlaceCursor: MetaSchema {
+        pattern: Some("^[1-9][0-9]{0,8}$".into()),
+        example: Some("25".into()),
+        ..MetaSchema::new("string")
+    };
+    /// What is in a file.
+    FileText: MetaSchema { min_length: Some(1), pattern: Some(r"^[^\u0000]+$".into()), ..MetaSchema::new("string") };
     /// A folder's id.
     FolderId: id(&[Kind::Folder.prefix()]);
     /// A tag's id.

@@ -4,33 +4,26 @@ use chrono::{DateTime, Utc};
 use domain::{
     caller::Caller,
     chance::Chance,
-    code::{self, Code, Target},
+    code::Code,
     id::{LabelId, LinkId},
     label::Kind,
-    link::{self, Link, TITLE_MAX, check_destination},
+    link::{Link, TITLE_MAX, batch::DOMAIN_RULE, check_destination},
     link_health::Health,
-    own_domain::{self, read_name},
+    own_domain::read_name,
     password::{self, PASSWORD_MAX},
-    plan::Quota,
-    quota,
     routing::Routing,
     utm::{self, Utm},
 };
 use poem_openapi::types::MaybeUndefined;
-use sqlx::{PgConnection, types::Json};
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::shape::{ShortLinkInput, ShortLinkPatch, UtmFields};
 use crate::{
     app::App,
     failure::{Failure, FieldError},
-    inkode::asked::{broken_tags, check_labels, folder, given, length, opened, tag_ids},
+    inkode::asked::{broken_tags, folder, given, length, opened, tag_ids},
 };
-
-/// What a link's domain must be.
-const DOMAIN_RULE: &str = "must be a domain of yours that is verified";
-/// How many codes are tried where nobody chose one.
-const TRIES: usize = 8;
 
 /// A change, checked as far as it can be without the link.
 pub(super) struct Change {
@@ -242,54 +235,4 @@ impl Change {
             _ => Ok(()),
         }
     }
-}
-
-/// Stores a new link with its code and tells the processes that redirect.
-pub(super) async fn store(app: &App, conn: &mut PgConnection, mut link: Link) -> Result<Link, Failure> {
-    check_labels(conn, link.org_id, (link.folder_id, &link.tag_ids), (None, &[])).await?;
-    if link.slug.is_empty() {
-        link.slug = free_code(app, conn, &link).await?;
-    } else {
-        take_code(app, conn, &link).await?;
-    }
-    domain::link::insert(conn, &link).await?;
-    domain::link_health::follow(conn, None, &link, link.created_at).await?;
-    domain::route::tell_changed(conn, &link.domain, &link.slug).await?;
-    Ok(link)
-}
-
-/// How many of `adding` links the plan has room for, at least one.
-pub(super) async fn room(caller: &Caller, conn: &mut PgConnection, adding: i64) -> Result<i64, Failure> {
-    let Some(most) = quota::lock(conn, caller.org_id, caller.plan, Quota::Links).await? else { return Ok(adding) };
-    Ok(quota::room(Quota::Links, most, link::count(conn, caller.org_id).await?, adding)?)
-}
-
-/// Takes the code that a link has, on a domain that the organisation has proven.
-pub(super) async fn take_code(app: &App, conn: &mut PgConnection, link: &Link) -> Result<(), Failure> {
-    check_domain(conn, link).await?;
-    let code = link.slug.parse().map_err(Failure::internal)?;
-    match code::take(conn, &link.domain, &code, link.org_id, Target::Link(link.id)).await? {
-        true => Ok(()),
-        false => {
-            let address = app.short_url(&link.domain, &link.slug);
-            Err(Failure::conflict("slug_taken", format!("The slug {} is taken: {address} leads elsewhere.", link.slug)))
-        }
-    }
-}
-
-/// Refuses a domain that is not the organisation's, and holds one that is until the transaction ends.
-async fn check_domain(conn: &mut PgConnection, link: &Link) -> Result<(), Failure> {
-    let held = link.domain.is_empty() || own_domain::hold(conn, link.org_id, &link.domain).await?;
-    if held { Ok(()) } else { Err(Failure::field("domain", DOMAIN_RULE)) }
-}
-
-async fn free_code(app: &App, conn: &mut PgConnection, link: &Link) -> Result<String, Failure> {
-    check_domain(conn, link).await?;
-    for _ in 0..TRIES {
-        let code = Code::random(&app.chance);
-        if code::take(conn, &link.domain, &code, link.org_id, Target::Link(link.id)).await? {
-            return Ok(code.as_str().to_owned());
-        }
-    }
-    Err(Failure::internal("no free code was found"))
 }

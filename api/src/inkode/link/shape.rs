@@ -65,7 +65,7 @@ impl From<Utm> for UtmFields {
 /// A new short link.
 #[derive(Debug, Object, Deserialize)]
 #[oai(rename_all = "camelCase", example)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub(super) struct ShortLinkInput {
     /// Where it leads.
     pub(super) destination: Text<text::Destination>,
@@ -103,6 +103,8 @@ pub(super) struct ShortLinkInput {
     pub(super) tag_ids: Option<Vec<Text<text::TagId>>>,
 }
 
+input::objects!(ShortLinkInput ShortLinkPatch);
+
 impl poem_openapi::types::Example for ShortLinkInput {
     fn example() -> Self {
         Self {
@@ -128,7 +130,7 @@ impl poem_openapi::types::Example for ShortLinkInput {
 /// What changes in a link. What is not given stays, and null takes away what can be absent.
 #[derive(Debug, Default, Object, Deserialize)]
 #[oai(rename_all = "camelCase", example)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub(super) struct ShortLinkPatch {
     /// Where it leads.
     pub(super) destination: Option<Text<text::Destination>>,

@@ -1,0 +1,247 @@
+//! `POST /api/links/bulk`: up to 500 changes of links in one call and one transaction, with an answer for each.
+
+use domain::{
+    caller::Caller,
+    change::Change,
+    id::LinkId,
+    link::batch::{Done, Op},
+};
+use poem::{Request, http::StatusCode};
+use poem_openapi::{Enum, Object, OpenApi, param::Header, types::Example};
+use serde::Deserialize;
+
+use super::{
+    batch, draft,
+    shape::{self, ShortLink, ShortLinkInput, ShortLinkPatch},
+};
+use crate::{
+    app::App,
+    auth::{Auth, Session},
+    failure::Failure,
+    idempotency::{Begun, Created, Once},
+    input::{self, Input},
+    server::{Tag, request_id},
+    surface::{Failed, Own, Problem, problem},
+    text::{self, Text},
+};
+
+/// The most operations of one call.
+const OPERATIONS_MAX: usize = 500;
+/// The most operations of one call that set a password: each takes a processor for some hundredths of a second.
+const PASSWORDS_MAX: usize = 50;
+/// The most bytes of a call.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Up to 500 operations. Deletions come first, then updates, then creations; a link can be in one of them only.
+#[derive(Debug, Object, Deserialize)]
+#[oai(example)]
+struct LinkBulk {
+    /// The operations.
+    #[oai(validator(min_items = 1, max_items = 500))]
+    operations: Vec<LinkOperation>,
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Deserialize)]
+#[oai(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+enum LinkOperationKind {
+    /// Creates the link that is given.
+    Create,
+    /// Makes the changes in the link with the id.
+    Update,
+    /// Deletes the link with the id.
+    Delete,
+}
+
+/// One operation.
+#[derive(Debug, Object, Deserialize)]
+#[serde(rename_all = "camelCase", remote = "Self")]
+struct LinkOperation {
+    /// What it does.
+    #[serde(deserialize_with = "input::required_word")]
+    op: LinkOperationKind,
+    /// The link; with `update` and `delete`.
+    id: Option<Text<text::LinkId>>,
+    /// The new link; with `create`.
+    link: Option<ShortLinkInput>,
+    /// What changes, as when one link is updated; with `update`.
+    changes: Option<ShortLinkPatch>,
+}
+
+input::objects!(LinkOperation);
+
+impl Example for LinkBulk {
+    fn example() -> Self {
+        let operation = |op| LinkOperation { op, id: None, link: None, changes: None };
+        let id = || Some("link_01M7YTM8APEC1AZXZFS492W0DN".into());
+        Self {
+            operations: vec![
+                LinkOperation { link: Some(ShortLinkInput::example()), ..operation(LinkOperationKind::Create) },
+                LinkOperation {
+                    id: id(),
+                    changes: Some(ShortLinkPatch::example()),
+                    ..operation(LinkOperationKind::Update)
+                },
+            ],
+        }
+    }
+}
+
+/// What became of an operation.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct LinkOperationResult {
+    /// The status that the operation would have had alone.
+    #[oai(validator(minimum(value = "200"), maximum(value = "599")))]
+    status: u16,
+    /// The link as it is now, created or updated.
+    link: Option<ShortLink>,
+    /// Why it was not done.
+    problem: Option<Problem>,
+}
+
+/// What became of each operation.
+#[derive(Debug, Object)]
+struct LinkBulkResults {
+    /// One result per operation, in the same order.
+    results: Vec<LinkOperationResult>,
+}
+
+/// The routes of many links at once.
+#[derive(Debug)]
+pub struct LinkBulkApi(pub App);
+
+#[OpenApi(prefix_path = "/api", tag = "Tag::Workspace")]
+impl LinkBulkApi {
+    /// Change many short links
+    ///
+    /// Creates, updates and deletes up to 500 links in one transaction. An operation that is refused says why and leaves
+    /// the others alone. Webhooks are told of each as if it were made by itself.
+    #[oai(path = "/links/bulk", method = "post", operation_id = "changeLinks")]
+    async fn change(
+        &self,
+        auth: Auth<Session>,
+        /// Makes a repeated request safe: the same key within a day gets the same answer.
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<Text<text::IdempotencyKey>>>,
+        input: Input<LinkBulk, { BYTES_MAX }>,
+        request: &Request,
+    ) -> Result<Created<LinkBulkResults, 200>, Failed<Own>> {
+        let (app, caller) = (&self.0, &auth.0);
+        let once = Once { operation: "changeLinks", key: key.0.as_deref(), hash: &input.hash };
+        if let Some(before) = once.answered(app, caller).await? {
+            return Ok(before);
+        }
+        let prepared = prepare(app, caller, input.value.operations).await?;
+        let mut creation = match once.begin(app, caller).await? {
+            Begun::Before(before) => return Ok(before),
+            Begun::Fresh(creation) => creation,
+        };
+        let id = request_id(request);
+        let (ops, places) = sorted(prepared);
+        let done = batch::run(app, caller, &mut creation.tx, ops, id.clone()).await?;
+        let mut done = done.into_iter();
+        let answers: Vec<_> = places
+            .into_iter()
+            .map(|refused| match refused {
+                Some(failure) => Err(failure),
+                None => done.next().unwrap_or_else(|| Err(Failure::internal("an operation was not answered"))),
+            })
+            .collect();
+        let made: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().ok().cloned()).collect();
+        let left = made.iter().filter(|done| done.change != Change::Deleted).map(|done| done.link.clone()).collect();
+        let mut shown = shape::complete(app, &mut creation.tx, caller.org_id, left).await?.into_iter();
+        let results = answers.into_iter().map(|answer| LinkOperationResult::new(answer, &mut shown, &id)).collect();
+        let created = creation.finish(&LinkBulkResults { results }).await?;
+        batch::forget(app, &made).await;
+        Ok(created)
+    }
+}
+
+/// The operations that can be tried, and for each place the failure of one that cannot.
+fn sorted(prepared: Vec<Result<Op<Failure>, Failure>>) -> (Vec<Op<Failure>>, Vec<Option<Failure>>) {
+    let (mut ops, mut places) = (vec![], vec![]);
+    for operation in prepared {
+        match operation {
+            Ok(op) => {
+                ops.push(op);
+                places.push(None);
+            }
+            Err(failure) => places.push(Some(failure)),
+        }
+    }
+    (ops, places)
+}
+
+/// Checks each operation as far as that goes without what is stored.
+async fn prepare(
+    app: &App,
+    caller: &Caller,
+    operations: Vec<LinkOperation>,
+) -> Result<Vec<Result<Op<Failure>, Failure>>, Failure> {
+    let count = operations.len();
+    if !(1..=OPERATIONS_MAX).contains(&count) {
+        return Err(Failure::field("operations", format!("must have 1 to {OPERATIONS_MAX} items, not {count}")));
+    }
+    if operations.iter().filter(|operation| operation.sets_password()).count() > PASSWORDS_MAX {
+        return Err(Failure::field("operations", format!("must not set more than {PASSWORDS_MAX} passwords")));
+    }
+    let mut prepared = Vec::with_capacity(count);
+    for operation in operations {
+        prepared.push(operation.check(app, caller).await);
+    }
+    Ok(prepared)
+}
+
+impl LinkOperation {
+    fn sets_password(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.password.is_some())
+            || self.changes.as_ref().is_some_and(|changes| changes.password.is_value())
+    }
+
+    async fn check(self, app: &App, caller: &Caller) -> Result<Op<Failure>, Failure> {
+        match (self.op, self.id, self.link, self.changes) {
+            (LinkOperationKind::Create, None, Some(link), None) => {
+                Ok(Op::Create(Box::new(draft::new(app, caller, link).await?)))
+            }
+            (LinkOperationKind::Update, Some(id), None, Some(changes)) => {
+                let (id, change) = (read(&id)?, draft::change(app, changes).await?);
+                Ok(Op::Update(id, batch::edit(app, change)))
+            }
+            (LinkOperationKind::Delete, Some(id), None, None) => Ok(Op::Delete(read(&id)?)),
+            (LinkOperationKind::Create, ..) => Err(Failure::field("op", "create has the member link, and no other")),
+            (LinkOperationKind::Update, ..) => Err(Failure::field("op", "update has the members id and changes")),
+            (LinkOperationKind::Delete, ..) => Err(Failure::field("op", "delete has the member id, and no other")),
+        }
+    }
+}
+
+fn read(id: &str) -> Result<LinkId, Failure> {
+    id.parse().map_err(|_| Failure::not_found("link"))
+}
+
+impl LinkOperationResult {
+    /// `shown` has the links that are left, in the order of their operations.
+    fn new(
+        answer: Result<Done, Failure>,
+        shown: &mut impl Iterator<Item = ShortLink>,
+        request_id: &Option<String>,
+    ) -> Self {
+        let (status, link, problem) = match answer {
+            Ok(done) => {
+                let status = match done.change {
+                    Change::Created => StatusCode::CREATED,
+                    Change::Deleted => StatusCode::NO_CONTENT,
+                    _ => StatusCode::OK,
+                };
+                let link = if status == StatusCode::NO_CONTENT { None } else { shown.next() };
+                (status, link, None)
+            }
+            Err(failure) => {
+                (failure.status, None, Some(problem(&failure, failure.status, request_id.as_deref().unwrap_or(""))))
+            }
+        };
+        Self { status: status.as_u16(), link, problem }
+    }
+}

@@ -1,0 +1,455 @@
+//! Changes of links, many at once: what a route does with one, a bulk call does with hundreds and an import with each
+//! portion. The number of statements is the same however many there are, and each change ends by itself: one that is
+//! refused leaves the others alone.
+//!
+//! Deletions come first, then updates, then creations, so that a code which a deletion gives back can be taken. Locks are
+//! taken in one order (links by id, the organisation where its plan has a limit, labels, domains, codes by their text), so that two
+//! batches never wait for each other.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Link, count, delete_many, insert_many, lock_many, update_many};
+use crate::{
+    chance::Chance,
+    change::Change,
+    code::{self, Code, Wish},
+    id::{LabelId, LinkId, OrgId},
+    label::{self, Kind},
+    link_health, own_domain,
+    plan::{Plan, Quota},
+    quota::{self, Full},
+    route,
+};
+
+/// What a link's domain must be.
+pub const DOMAIN_RULE: &str = "must be a domain of yours that is verified";
+/// How many codes are tried where nobody chose one.
+const TRIES: usize = 8;
+
+/// What is done to a link as it is under the lock; what it answers with an error is not done.
+pub type Edit<E> = Box<dyn FnOnce(&mut Link) -> Result<(), E> + Send>;
+
+/// One change.
+pub enum Op<E> {
+    /// Store a new link; without a code it gets one that is free.
+    Create(Box<Link>),
+    /// Change a link.
+    Update(LinkId, Edit<E>),
+    /// Remove a link.
+    Delete(LinkId),
+}
+
+/// A change that was made.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// Which kind.
+    pub change: Change,
+    /// What the link was, where it was changed.
+    pub before: Option<Link>,
+    /// What it is; what it was last, if it is gone.
+    pub link: Link,
+}
+
+/// Why a change was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The organisation has no such link.
+    #[error("No link has this id.")]
+    Unknown,
+    /// An earlier change of the batch is of the same link.
+    #[error("The link is there twice.")]
+    Twice,
+    /// The code belongs to something else.
+    #[error("The slug {slug} is taken: {address} leads elsewhere.")]
+    Taken {
+        /// The code.
+        slug: String,
+        /// The whole address.
+        address: String,
+    },
+    /// The domain is none that the organisation has proven.
+    #[error("domain {DOMAIN_RULE}")]
+    Domain,
+    /// No code was found that is free.
+    #[error("No free code was found.")]
+    NoCode,
+    /// Fields that name a folder or tag which is not the organisation's or put away.
+    #[error("{}", .0.iter().map(|(field, rule)| format!("{field} {rule}")).collect::<Vec<_>>().join("; "))]
+    Labels(Vec<(String, &'static str)>),
+    /// The plan has no room for more.
+    #[error(transparent)]
+    Full(#[from] Full),
+}
+
+/// Makes the changes in the caller's transaction; `base` is where the installation's own codes are reached. It tells the processes that redirect; the answers are in the order of
+/// `ops`.
+pub async fn run<E: From<Refused>>(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    plan: Plan,
+    base: &str,
+    ops: Vec<Op<E>>,
+    chance: &Chance,
+) -> Result<Vec<Result<Done, E>>, sqlx::Error> {
+    let mut batch = Batch { org_id, answers: ops.iter().map(|_| None).collect(), done: vec![] };
+    let (deletes, edits, creates) = batch.sort(conn, ops).await?;
+    batch.delete(conn, deletes).await?;
+    let updates = batch.edit(edits);
+    let makes_more = !creates.is_empty() || updates.iter().any(Draft::is_restored);
+    let most = if makes_more { quota::lock(conn, org_id, plan, Quota::Links).await? } else { None };
+    let mut room = Room { most, used: if most.is_some() { count(conn, org_id).await? } else { 0 } };
+    let updates = batch.keep(updates, |draft| room.restore(draft));
+    let (updates, creates) = batch.check_labels(conn, updates, creates).await?;
+    let (updates, creates) = batch.check_domains(conn, updates, creates).await?;
+    let (updates, creates) = batch.take_codes(conn, updates, creates, base, chance).await?;
+    let (creates, refused): (Vec<_>, Vec<_>) = creates.into_iter().partition(|_| room.take());
+    code::release_many(conn, org_id, &refused.iter().map(|draft| draft.link.id.0).collect::<Vec<_>>()).await?;
+    for draft in refused {
+        batch.refuse(draft.n, room.full());
+    }
+    insert_many(conn, &links_of(&creates)).await?;
+    update_many(conn, &links_of(&updates)).await?;
+    for draft in updates.iter().chain(&creates) {
+        link_health::follow(conn, draft.before.as_ref(), &draft.link, draft.link.updated_at).await?;
+    }
+    updates.into_iter().for_each(|draft| batch.done.push((draft.n, Change::Updated, draft.before, draft.link)));
+    creates.into_iter().for_each(|draft| batch.done.push((draft.n, Change::Created, None, draft.link)));
+    batch.tell(conn).await?;
+    Ok(batch.answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(Refused::Unknown.into()))).collect())
+}
+
+/// A link that is about to be stored.
+struct Draft {
+    /// The place of its change.
+    n: usize,
+    before: Option<Link>,
+    link: Link,
+}
+
+impl Draft {
+    fn is_restored(&self) -> bool {
+        self.link.archived_at.is_none() && self.before.as_ref().is_some_and(|before| before.archived_at.is_some())
+    }
+
+    fn new_folder(&self) -> Option<LabelId> {
+        let before = self.before.as_ref().and_then(|before| before.folder_id);
+        self.link.folder_id.filter(|_| self.link.folder_id != before)
+    }
+
+    fn new_tags(&self) -> impl Iterator<Item = (usize, LabelId)> {
+        let is_old = |id: &Uuid| self.before.as_ref().is_some_and(|before| before.tag_ids.contains(id));
+        self.link.tag_ids.iter().enumerate().filter(move |(_, id)| !is_old(id)).map(|(n, id)| (n, LabelId(*id)))
+    }
+
+    fn check_labels(&self, folders: &HashSet<LabelId>, tags: &HashSet<LabelId>) -> Result<(), Refused> {
+        let mut wrong = vec![];
+        if self.new_folder().is_some_and(|id| !folders.contains(&id)) {
+            wrong.push(("folderId".to_owned(), "must be a folder of yours that is not archived"));
+        }
+        let unknown = self.new_tags().filter(|(_, id)| !tags.contains(id));
+        wrong.extend(unknown.map(|(n, _)| (format!("tagIds[{n}]"), "must be a tag of yours that is not archived")));
+        if wrong.is_empty() { Ok(()) } else { Err(Refused::Labels(wrong)) }
+    }
+
+    fn moves(&self) -> bool {
+        self.before.as_ref().is_none_or(|before| (&before.domain, &before.slug) != (&self.link.domain, &self.link.slug))
+    }
+}
+
+fn links_of(drafts: &[Draft]) -> Vec<&Link> {
+    drafts.iter().map(|draft| &draft.link).collect()
+}
+
+/// How much room the plan has.
+struct Room {
+    most: Option<i64>,
+    used: i64,
+}
+
+impl Room {
+    /// Takes a place, if there is one.
+    fn take(&mut self) -> bool {
+        let free = self.most.is_none_or(|most| self.used < most);
+        self.used += i64::from(free);
+        free
+    }
+
+    fn restore(&mut self, draft: &Draft) -> Result<(), Refused> {
+        let was_in_use = draft.before.as_ref().is_some_and(|before| before.archived_at.is_none());
+        // With another code it may still be refused, and its place would be gone.
+        if was_in_use && draft.link.archived_at.is_some() && !draft.moves() {
+            self.used -= 1;
+        }
+        if draft.is_restored() && !self.take() { Err(self.full()) } else { Ok(()) }
+    }
+
+    fn full(&self) -> Refused {
+        Refused::Full(Full { quota: Quota::Links, most: self.most.unwrap_or(0), used: self.used })
+    }
+}
+
+type Edits<E> = Vec<(usize, Link, Edit<E>)>;
+
+struct Batch<E> {
+    org_id: OrgId,
+    answers: Vec<Option<Result<Done, E>>>,
+    done: Vec<(usize, Change, Option<Link>, Link)>,
+}
+
+impl<E: From<Refused>> Batch<E> {
+    fn refuse(&mut self, n: usize, refused: Refused) {
+        self.answers[n] = Some(Err(refused.into()));
+    }
+
+    /// Keeps the drafts that `rule` allows.
+    fn keep(&mut self, drafts: Vec<Draft>, mut rule: impl FnMut(&Draft) -> Result<(), Refused>) -> Vec<Draft> {
+        drafts
+            .into_iter()
+            .filter(|draft| match rule(draft) {
+                Ok(()) => true,
+                Err(refused) => {
+                    self.refuse(draft.n, refused);
+                    false
+                }
+            })
+            .collect()
+    }
+
+    /// Sorts the changes by kind, with the links that they are of, which are locked.
+    async fn sort(
+        &mut self,
+        conn: &mut PgConnection,
+        ops: Vec<Op<E>>,
+    ) -> Result<(Vec<(usize, Link)>, Edits<E>, Vec<Draft>), sqlx::Error> {
+        let ids: HashSet<LinkId> = ops
+            .iter()
+            .filter_map(|op| match op {
+                Op::Update(id, _) | Op::Delete(id) => Some(*id),
+                Op::Create(_) => None,
+            })
+            .collect();
+        let locked = lock_many(conn, self.org_id, &ids.iter().copied().collect::<Vec<_>>()).await?;
+        let mut locked: HashMap<LinkId, Link> = locked.into_iter().map(|link| (link.id, link)).collect();
+        let known: HashSet<LinkId> = locked.keys().copied().collect();
+        let (mut deletes, mut edits, mut creates) = (vec![], vec![], vec![]);
+        for (n, op) in ops.into_iter().enumerate() {
+            let id = match op {
+                Op::Create(link) => {
+                    creates.push(Draft { n, before: None, link: *link });
+                    continue;
+                }
+                Op::Update(id, edit) => match locked.remove(&id) {
+                    Some(link) => {
+                        edits.push((n, link, edit));
+                        continue;
+                    }
+                    None => id,
+                },
+                Op::Delete(id) => match locked.remove(&id) {
+                    Some(link) => {
+                        deletes.push((n, link));
+                        continue;
+                    }
+                    None => id,
+                },
+            };
+            self.refuse(n, if known.contains(&id) { Refused::Twice } else { Refused::Unknown });
+        }
+        Ok((deletes, edits, creates))
+    }
+
+    async fn delete(&mut self, conn: &mut PgConnection, links: Vec<(usize, Link)>) -> Result<(), sqlx::Error> {
+        let ids: Vec<Uuid> = links.iter().map(|(_, link)| link.id.0).collect();
+        code::release_many(conn, self.org_id, &ids).await?;
+        delete_many(conn, self.org_id, &ids).await?;
+        self.done.extend(links.into_iter().map(|(n, link)| (n, Change::Deleted, None, link)));
+        Ok(())
+    }
+
+    fn edit(&mut self, edits: Edits<E>) -> Vec<Draft> {
+        let mut drafts = vec![];
+        for (n, before, edit) in edits {
+            let mut link = before.clone();
+            match edit(&mut link) {
+                Ok(()) => drafts.push(Draft { n, before: Some(before), link }),
+                Err(error) => self.answers[n] = Some(Err(error)),
+            }
+        }
+        drafts
+    }
+
+    /// Refuses links with a folder or tag that is new to them and is none of the organisation's, or put away.
+    async fn check_labels(
+        &mut self,
+        conn: &mut PgConnection,
+        updates: Vec<Draft>,
+        creates: Vec<Draft>,
+    ) -> Result<(Vec<Draft>, Vec<Draft>), sqlx::Error> {
+        let (folders, tags) = new_labels(updates.iter().chain(&creates));
+        let folders = known(conn, self.org_id, Kind::Folder, folders).await?;
+        let tags = known(conn, self.org_id, Kind::Tag, tags).await?;
+        let rule = |draft: &Draft| draft.check_labels(&folders, &tags);
+        Ok((self.keep(updates, rule), self.keep(creates, rule)))
+    }
+
+    /// Refuses codes on a domain that is not the organisation's, and holds those that are until the transaction ends.
+    async fn check_domains(
+        &mut self,
+        conn: &mut PgConnection,
+        updates: Vec<Draft>,
+        creates: Vec<Draft>,
+    ) -> Result<(Vec<Draft>, Vec<Draft>), sqlx::Error> {
+        let mut held = BTreeMap::from([(String::new(), true)]);
+        for draft in updates.iter().chain(&creates).filter(|draft| draft.moves()) {
+            let name = &draft.link.domain;
+            if !held.contains_key(name) {
+                held.insert(name.clone(), own_domain::hold(conn, self.org_id, name).await?);
+            }
+        }
+        let rule = |draft: &Draft| match !draft.moves() || held[&draft.link.domain] {
+            true => Ok(()),
+            false => Err(Refused::Domain),
+        };
+        Ok((self.keep(updates, rule), self.keep(creates, rule)))
+    }
+
+    /// Takes the codes of new links and of those that change theirs.
+    async fn take_codes(
+        &mut self,
+        conn: &mut PgConnection,
+        updates: Vec<Draft>,
+        mut creates: Vec<Draft>,
+        base: &str,
+        chance: &Chance,
+    ) -> Result<(Vec<Draft>, Vec<Draft>), sqlx::Error> {
+        let mut codes = Codes::new(&updates, &creates);
+        code::release_many(conn, self.org_id, &codes.moving).await?;
+        let wishes = codes.wishes(&updates, &mut creates, chance);
+        let mut taken = code::take_many(conn, self.org_id, &wishes).await?;
+        for _ in 1..TRIES {
+            codes.got(taken);
+            let wishes = codes.again(&mut creates, chance);
+            if wishes.is_empty() {
+                break;
+            }
+            taken = code::take_many(conn, self.org_id, &wishes).await?;
+        }
+        let back = codes.back(&updates);
+        code::take_many(conn, self.org_id, &back).await?;
+        let rule = |draft: &Draft| codes.rule(draft, base);
+        Ok((self.keep(updates, rule), self.keep(creates, rule)))
+    }
+
+    /// Tells the processes that redirect, and answers.
+    async fn tell(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let changed = self.done.iter().flat_map(|(_, _, before, link)| before.iter().chain([link]));
+        let changed: Vec<(&str, &str)> = changed.map(|link| (link.domain.as_str(), link.slug.as_str())).collect();
+        route::tell_changed_many(conn, &changed).await?;
+        for (n, change, before, link) in self.done.drain(..) {
+            self.answers[n] = Some(Ok(Done { change, before, link }));
+        }
+        Ok(())
+    }
+}
+
+/// Who has which code.
+struct Codes {
+    /// Links that change theirs.
+    moving: Vec<Uuid>,
+    /// What these have, and get back if the new one is taken; so nobody else of the batch may have it.
+    kept: HashSet<(String, String)>,
+    /// Links whose code nobody chose.
+    any: HashSet<Uuid>,
+    taken: HashSet<Uuid>,
+}
+
+impl Codes {
+    fn new(updates: &[Draft], creates: &[Draft]) -> Self {
+        let moving: Vec<&Draft> = updates.iter().filter(|draft| draft.moves()).collect();
+        let before = moving.iter().filter_map(|draft| draft.before.as_ref());
+        Self {
+            kept: before.map(|before| (before.domain.clone(), before.slug.clone())).collect(),
+            moving: moving.iter().map(|draft| draft.link.id.0).collect(),
+            any: creates.iter().filter(|draft| draft.link.slug.is_empty()).map(|draft| draft.link.id.0).collect(),
+            taken: HashSet::new(),
+        }
+    }
+
+    /// What everybody wishes for.
+    fn wishes<'d>(&self, updates: &'d [Draft], creates: &'d mut [Draft], chance: &Chance) -> Vec<Wish<'d>> {
+        self.draw(creates, chance);
+        let asking = updates.iter().filter(|draft| draft.moves()).chain(creates.iter());
+        asking.map(|draft| wish(&draft.link)).filter(|wish| !self.is_kept(wish)).collect()
+    }
+
+    /// What those wish for who have nothing and take anything.
+    fn again<'d>(&self, creates: &'d mut [Draft], chance: &Chance) -> Vec<Wish<'d>> {
+        self.draw(creates, chance);
+        let without = creates.iter().filter(|draft| self.is_without(draft));
+        without.map(|draft| wish(&draft.link)).filter(|wish| !self.is_kept(wish)).collect()
+    }
+
+    fn got(&mut self, taken: Vec<Uuid>) {
+        self.taken.extend(taken);
+    }
+
+    /// What those had who wished for something that is taken.
+    fn back<'d>(&self, updates: &'d [Draft]) -> Vec<Wish<'d>> {
+        let left = updates.iter().filter(|draft| draft.moves() && !self.taken.contains(&draft.link.id.0));
+        left.filter_map(|draft| draft.before.as_ref()).map(wish).collect()
+    }
+
+    fn draw(&self, creates: &mut [Draft], chance: &Chance) {
+        for draft in creates.iter_mut().filter(|draft| self.is_without(draft)) {
+            draft.link.slug = Code::random(chance).to_string();
+        }
+    }
+
+    fn is_without(&self, draft: &Draft) -> bool {
+        let id = draft.link.id.0;
+        self.any.contains(&id) && !self.taken.contains(&id)
+    }
+
+    fn is_kept(&self, wish: &Wish<'_>) -> bool {
+        self.kept.contains(&(wish.domain.to_owned(), wish.code.to_owned()))
+    }
+
+    fn rule(&self, draft: &Draft, base: &str) -> Result<(), Refused> {
+        if !draft.moves() || self.taken.contains(&draft.link.id.0) {
+            return Ok(());
+        }
+        let Link { domain, slug, .. } = &draft.link;
+        let taken = || Refused::Taken { slug: slug.clone(), address: code::address(base, domain, slug) };
+        Err(if self.is_without(draft) { Refused::NoCode } else { taken() })
+    }
+}
+
+fn wish(link: &Link) -> Wish<'_> {
+    Wish { domain: &link.domain, code: &link.slug, target: code::Target::Link(link.id) }
+}
+
+/// The folders and tags that are new to their links.
+fn new_labels<'d>(drafts: impl Iterator<Item = &'d Draft>) -> (HashSet<LabelId>, HashSet<LabelId>) {
+    let (mut folders, mut tags) = (HashSet::new(), HashSet::new());
+    for draft in drafts {
+        folders.extend(draft.new_folder());
+        tags.extend(draft.new_tags().map(|(_, id)| id));
+    }
+    (folders, tags)
+}
+
+async fn known(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    kind: Kind,
+    asked: HashSet<LabelId>,
+) -> Result<HashSet<LabelId>, sqlx::Error> {
+    if asked.is_empty() {
+        return Ok(asked);
+    }
+    let asked: Vec<LabelId> = asked.into_iter().collect();
+    Ok(label::lock_known(conn, org_id, kind, &asked).await?.into_iter().collect())
+}
