@@ -36,7 +36,7 @@ pub struct Failure {
     /// The methods that a route has, where the method was wrong.
     pub allow: Option<String>,
     /// What the plan has no room for.
-    pub full: Option<Full>,
+    pub full: Option<Box<Full>>,
 }
 
 impl Failure {
@@ -159,7 +159,7 @@ impl From<domain::caller::Forbidden> for Failure {
 impl From<Full> for Failure {
     /// 402.
     fn from(full: Full) -> Self {
-        Self { full: Some(full), ..Self::new(StatusCode::PAYMENT_REQUIRED, "plan_limit", full.to_string()) }
+        Self { full: Some(Box::new(full)), ..Self::new(StatusCode::PAYMENT_REQUIRED, "plan_limit", full.to_string()) }
     }
 }
 

@@ -109,8 +109,8 @@ pub(crate) fn problem(failure: &Failure, status: StatusCode, request_id: &str) -
         detail: failure.message.clone(),
         request_id: request_id.into(),
         errors: (!errors.is_empty()).then_some(errors),
-        limit: failure.full.map(|full| full.most),
-        used: failure.full.map(|full| full.used),
+        limit: failure.full.as_ref().map(|full| full.most),
+        used: failure.full.as_ref().map(|full| full.used),
     }
 }
 

@@ -130,7 +130,6 @@ async fn hear(
 }
 
 /// For how many a kept route counts.
-#[expect(clippy::ptr_arg, reason = "what the cache asks with")]
 fn weight(_: &String, route: &Option<Arc<Route>>) -> u32 {
     let bytes = route.as_ref().map_or(0, |route| route.size());
     u32::try_from(bytes.div_ceil(UNIT).max(1)).unwrap_or(u32::MAX)
