@@ -81,6 +81,8 @@ async fn more_than_one_portion_is_swept_in_one_go() {
 async fn an_event_that_cannot_be_stored_leaves_the_switch_on() {
     let app = TestApp::start().await;
     let org = app.org("acme").await;
+    let receiver = Receiver::start(Reply::ok());
+    app.endpoint(&org, "inkode", &receiver.url(), &["link.expired"]).await;
     let path = link(&app, &org, "ends", "2026-03-02T12:30:00Z").await;
     app.clock.advance(Duration::hours(1));
     let table = "alter table events rename to elsewhere";
