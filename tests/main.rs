@@ -19,6 +19,7 @@ mod dialect_secret;
 mod dialect_sign;
 mod endpoint;
 mod event;
+mod example;
 mod expiry;
 mod fleet;
 mod health;

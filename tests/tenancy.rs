@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// What the first organisation has.
-struct Things {
-    org: TestOrg,
+pub struct Things {
+    pub org: TestOrg,
     /// An endpoint of each dialect, by the dialect's name.
     endpoints: Vec<(&'static str, String)>,
     /// The number of the one that QR Code Agency's surface shows.
@@ -30,7 +30,7 @@ struct Things {
 }
 
 impl Things {
-    async fn make(app: &TestApp, receiver: &Receiver) -> Self {
+    pub async fn make(app: &TestApp, receiver: &Receiver) -> Self {
         let org = app.org("acme").await;
         let mut endpoints = vec![];
         for dialect in ["inkode", "iloveqr", "inklink", "inkr", "qrstudio"] {
@@ -87,7 +87,7 @@ impl Things {
     }
 
     /// The rule of a route with parameters: every way to fill them with what this organisation has, as `caller` would.
-    fn fill(&self, route: &str, caller: &TestOrg) -> Option<Vec<String>> {
+    pub fn fill(&self, route: &str, caller: &TestOrg) -> Option<Vec<String>> {
         let with = |name: &str, value: &str| route.replace(&format!("{{{name}}}"), value);
         if route.starts_with("/api/webhooks/endpoints/{id}") {
             return Some(self.endpoints.iter().map(|(_, id)| with("id", id)).collect());

@@ -105,7 +105,7 @@ async fn read(request: &Request, body: Body, max: usize) -> Result<Vec<u8>, Fail
     })
 }
 
-fn too_large(max: usize) -> Failure {
+pub(crate) fn too_large(max: usize) -> Failure {
     Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("The body must be at most {max} bytes."))
 }
 

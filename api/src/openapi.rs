@@ -4,6 +4,7 @@
 //! ([`answer`]) and of each value what is taken and sent ([`schema`]).
 
 mod answer;
+mod example;
 mod schema;
 
 use std::sync::LazyLock;
@@ -86,6 +87,7 @@ fn complete(mut document: Value) -> Value {
         }
     }
     answer::complete(&mut document);
+    example::complete(&mut document);
     document
 }
 

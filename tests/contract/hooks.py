@@ -29,7 +29,7 @@ REFUSALS = [
     # Where a host leads, and whether it can be one.
     (r"", r"^url$", r"^refusing to register|^must be a valid URL"),
     # RFC 3339 has years before 1970.
-    (r"", r"(^|\.)(timestamp|from|to|startsAt|expiresAt)$", r"from 1970 to 9999"),
+    (r"", r"(^|\.)(timestamp|from|to|startsAt|expiresAt|endsAt)$", r"from 1970 to 9999"),
     # Which folders and tags there are, and what else an address of ours means.
     (r"^(create|update)(Link|Barcode)$", r"^(folderId|tagIds\[\d+\])$", r"not archived"),
     (r"^(create|update)Link(Page)?$", r"^slug$", r"^is reserved"),
@@ -50,6 +50,10 @@ REFUSALS = [
     # How wide a picture must be depends on what is in it.
     (r"^get(Canva)?BarcodeImage$", r"^size$", r"must be at least"),
     (r"^(create|update)Barcode$", r"^integration\.url$", r"^must be a valid URL"),
+    # A link within many keeps to the rules of a link alone.
+    (r"^changeLinks$", r"^operations\[\d+\]\.link\.(routing\.|(domain|slug|folderId|expiresAt)$|tagIds\[)", r""),
+    # Which columns there are is said by the data.
+    (r"^createImport$", r"^columns(\.|$)", r"must name columns"),
     # One of the two names the code.
     (r"^openProtectedCode$", r"^code$", r"must be given"),
     # JSON has larger integers than JavaScript keeps.
