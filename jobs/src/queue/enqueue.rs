@@ -70,7 +70,7 @@ pub async fn enqueue_many(tx: &mut Tx<'_>, jobs: &[NewJob]) -> Result<(), sqlx::
 /// What an occasion came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Occasion {
-    /// Its one job, also after that has ended; `None` where a version before migration 14 made it.
+    /// Its one job, also after that has ended; `None` where a version before migration 13 made it.
     pub job_id: Option<JobId>,
     /// Whether this call made the job.
     pub is_first: bool,
