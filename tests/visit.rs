@@ -203,7 +203,29 @@ async fn a_visit_is_told_to_those_who_listen_and_a_programs_is_not() {
     let payload = &told[0]["payload"];
     assert_eq!((&told[0]["event"], &payload["slug"]), (&json!("link.clicked"), &json!("summer")));
     assert_eq!(payload["id"].as_str(), link.rsplit('/').next());
+    assert_eq!(payload["destination"], "https://shop.example/");
     assert_eq!((&payload["device"], &payload["isUnique"]), (&json!("mobile"), &json!(true)));
+}
+
+#[tokio::test]
+async fn a_visit_names_the_variant_that_led_it_on_in_statistics_and_events() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let receiver = Receiver::start(Script::always(Reply::ok()));
+    app.endpoint(&org, "inkode", &receiver.url(), &["link.clicked"]).await;
+    let variant = json!({"id": "b", "destination": "https://shop.example/b", "weight": 1});
+    let body = json!({"destination": "https://shop.example/", "slug": "summer", "utm": {"source": "flyer"},
+                      "routing": {"variants": [variant]}});
+    let made = app.owner(&org, "POST", "/api/links", Some(body)).await.expect(201);
+    visit(&app, "summer", "10.0.0.1", PHONE).await;
+    app.pass(Duration::seconds(1)).await;
+    let link = format!("/api/links/{}", made["id"].as_str().unwrap());
+    let routing = stats(&app, &org, &link, "").await["routing"].clone();
+    assert_eq!(routing, json!([{"value": "variant:b", "visits": 1, "uniques": 1}]));
+    let told: Value = serde_json::from_slice(&receiver.received()[0].body).unwrap();
+    let payload = &told["payload"];
+    assert_eq!(payload["branch"], "variant:b");
+    assert_eq!(payload["destination"], "https://shop.example/b?utm_source=flyer");
 }
 
 #[test]

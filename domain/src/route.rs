@@ -123,6 +123,11 @@ impl Route {
         }
     }
 
+    /// Where a visit was led that names its branch; the route's own destination where that branch is no more.
+    pub fn led(&self, branch: &str) -> &str {
+        self.routing.end(branch).map_or(&self.destination, |end| &end.destination)
+    }
+
     /// About how many bytes it takes.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.destination.len() + self.routing.size()

@@ -8,6 +8,7 @@ use domain::{
     change::{self, Change, Click, Happened},
     id::OrgId,
     link::{self, Link},
+    route::Route,
     visit::{self, Counted, count_batches},
 };
 use jobs::{
@@ -63,13 +64,16 @@ async fn tell_clicks(
     }
     let targets: BTreeSet<Uuid> = heard.iter().map(|visit| visit.target_id).collect();
     let links = link::find_all(tx, &targets.into_iter().collect::<Vec<_>>()).await?;
-    let links: HashMap<Uuid, &Link> = links.iter().map(|link| (link.id.0, link)).collect();
+    let links: HashMap<Uuid, (&Link, Route)> = links.iter().map(|link| (link.id.0, (link, Route::of(link)))).collect();
     let clicks: Vec<Happened<Click>> = heard
         .into_iter()
         .filter_map(|visit| {
-            let link = links.get(&visit.target_id)?;
-            let subject =
-                Click { link_id: link.id, slug: link.slug.clone(), visit: told(visit, link.destination.clone()) };
+            let (link, route) = links.get(&visit.target_id)?;
+            let subject = Click {
+                link_id: link.id,
+                slug: link.slug.clone(),
+                visit: told(visit, route.led(&visit.branch).to_owned()),
+            };
             Some(Happened { org_id: visit.org_id, change: Change::Visited, at: visit.at, subject })
         })
         .collect();

@@ -88,6 +88,12 @@ impl Compiled {
         rule.map(|rule| &rule.end).or_else(|| Some(&self.variant(link, visitor)?.end))
     }
 
+    /// Where a rule or variant leads, by the branch that a visit names.
+    pub fn end(&self, branch: &str) -> Option<&End> {
+        let rules = self.rules.iter().map(|rule| &rule.end);
+        rules.chain(self.variants.iter().map(|variant| &variant.end)).find(|end| end.branch == branch)
+    }
+
     /// The visitor's variant, by weighted rendezvous: each variant draws a number for the visitor, with a chance by its
     /// weight, and the highest has it. So each draws for itself, and who changes a weight moves only visitors from or to
     /// that variant.
