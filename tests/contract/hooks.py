@@ -52,7 +52,8 @@ REFUSALS = [
     (r"^(create|update)Barcode$", r"^integration\.url$", r"^must be a valid URL"),
     # A link within many keeps to the rules of a link alone.
     (r"^changeLinks$", r"^operations\[\d+\]\.link\.(routing\.|(domain|slug|folderId|expiresAt)$|tagIds\[)", r""),
-    # Which columns there are is said by the data.
+    # Which columns there are is said by the data, and whether it is what its format says.
+    (r"^createImport$", r"^data$", r""),
     (r"^createImport$", r"^columns(\.|$)", r"must name columns"),
     # One of the two names the code.
     (r"^openProtectedCode$", r"^code$", r"must be given"),
