@@ -18,11 +18,15 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::OrgId;
 use jobs::{
+    expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob, Queue},
+    link_health::SweepLinkHealth,
     queue::{self, admin},
+    schedule::ENTRIES,
     session_key::FetchSessionKeys,
     store::Store,
+    visit::CountVisits,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -152,6 +156,20 @@ impl Board {
                 }
             })
     }
+}
+
+/// The same with a handler for all that is scheduled, which says that it ran.
+fn scheduled(registry: Registry, ran: impl Fn(u32) + Copy + Send + Sync + 'static) -> Registry {
+    let done = move |n| async move {
+        ran(n);
+        Ok(Outcome::Done)
+    };
+    registry
+        .on(move |_, _: KeepHouse, _| done(1))
+        .on(move |_, _: FetchSessionKeys, _| done(2))
+        .on(move |_, _: ExpireCodes, _| done(3))
+        .on(move |_, _: SweepLinkHealth, _| done(4))
+        .on(move |_, _: CountVisits, _| done(5))
 }
 
 /// A fleet in this process.
@@ -434,28 +452,18 @@ fn two_handlers_for_a_kind_stop_the_start() {
 async fn three_fleets_make_one_job_of_each_cron_slot() {
     let app = TestApp::build().in_real_time().start().await;
     let board = Board::new();
-    let registry = || {
-        let ran = move |n| board.note(Start { n, attempt: 1, fleet: String::new(), at: DateTime::UNIX_EPOCH });
-        Registry::empty()
-            .on(move |_, _: KeepHouse, _| async move {
-                ran(1);
-                Ok(Outcome::Done)
-            })
-            .on(move |_, _: FetchSessionKeys, _| async move {
-                ran(2);
-                Ok(Outcome::Done)
-            })
-    };
+    let ran = move |n| board.note(Start { n, attempt: 1, fleet: String::new(), at: DateTime::UNIX_EPOCH });
+    let registry = || scheduled(Registry::empty(), ran);
     let mut fleets = vec![];
     for name in ["one", "two", "three"] {
         fleets.push(Fleet::start_with(&app, registry(), Options { scheduler: true, ..options(&app, name) }).await);
     }
-    until_started(board, 2).await;
+    until_started(board, ENTRIES.len()).await;
     until_empty(&app).await;
     for fleet in fleets {
         fleet.stop().await;
     }
-    // Two, or more if a slot ended meanwhile.
+    // One of each, or more if a slot ended meanwhile.
     let slots: i64 =
         sqlx::query_scalar("select count(*) from job_occasions").fetch_one(app.store.pool()).await.unwrap();
     until_empty(&app).await;
@@ -471,10 +479,7 @@ async fn an_idle_fleet_asks_less_than_one_question_a_second() {
         tokio::time::sleep((slot - now).to_std().unwrap()).await;
     }
     let board = Board::new();
-    let registry = board
-        .registry("one")
-        .on(|_, _: KeepHouse, _| async { Ok(Outcome::Done) })
-        .on(|_, _: FetchSessionKeys, _| async { Ok(Outcome::Done) });
+    let registry = scheduled(board.registry("one"), |_| {});
     let fleet = Fleet::start_with(&app, registry, Options { scheduler: true, ..options(&app, "one") }).await;
     // Something has run, and that is over.
     enqueue(&app.store, &[job(&app, &Note { n: 1 })]).await;
@@ -495,8 +500,7 @@ async fn an_idle_fleet_asks_less_than_one_question_a_second() {
     });
     assert!(!asked.is_empty() && asked.len() < 8, "{asked:#?}");
     fleet.stop().await;
-    app.leaves_jobs(KeepHouse::KIND);
-    app.leaves_jobs(FetchSessionKeys::KIND);
+    ENTRIES.iter().for_each(|entry| app.leaves_jobs(entry.kind));
 }
 
 /// The last statements of a fleet's connections: when each began, where, and its first words.
