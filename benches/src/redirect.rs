@@ -29,6 +29,9 @@ const SPAN: Duration = Duration::from_secs(10);
 /// How many edits are timed.
 const EDITS: usize = 50;
 
+/// Four fifths of what every installation of two processors is to do, per second.
+const STEADY: f64 = 16_000.0;
+
 /// One round.
 struct Round {
     plain: f64,
@@ -36,6 +39,9 @@ struct Round {
     /// At four fifths of `ours`: p50, p99, and the bare handler's at the same rate.
     paced: [f64; 2],
     plain_paced: [f64; 2],
+    /// The same at [`STEADY`].
+    steady: [f64; 2],
+    plain_steady: [f64; 2],
     web_us: f64,
 }
 
@@ -81,24 +87,37 @@ async fn redirects(rounds: usize) -> anyhow::Result<String> {
         let web_us = (cpu_s(web.pid()?)? - before) * 1e6 / ours.redirects() as f64;
         let rate = ours.per_second(SPAN);
         let bare = load.run(PLAIN_PORT, Pace::Full, SPAN).await?;
+        // What full speed left behind is not to be counted beside a steady load.
+        answered.add(&ours);
+        wait_until_counted(&mut conn, answered.redirects()).await?;
+        let steady = load.run(PORT, Pace::PerSecond(STEADY), SPAN).await?;
+        let plain_steady = load.run(PLAIN_PORT, Pace::PerSecond(STEADY), SPAN).await?;
         let pace = Pace::PerSecond(rate * 0.8);
         let killer = kill_after(&program, worker, SPAN / 2);
         let (paced, restarted) = tokio::join!(load.run(PORT, pace, SPAN), killer);
         worker = restarted?;
         let paced = paced?;
         let plain_paced = load.run(PLAIN_PORT, pace, SPAN).await?;
-        eprintln!("round {}: {rate:.0}/s, bare {:.0}/s, paced {:?}", round + 1, bare.per_second(SPAN), paced.times());
+        eprintln!(
+            "round {}: {rate:.0}/s, bare {:.0}/s, steady {:?}, paced {:?}",
+            round + 1,
+            bare.per_second(SPAN),
+            steady.times(),
+            paced.times()
+        );
         measured.push(Round {
             plain: bare.per_second(SPAN),
             ours: rate,
             paced: paced.times(),
             plain_paced: plain_paced.times(),
+            steady: steady.times(),
+            plain_steady: plain_steady.times(),
             web_us,
         });
-        answered.add(&ours);
+        answered.add(&steady);
         answered.add(&paced);
     }
-    let counted = count_of(&mut conn, answered.redirects()).await?;
+    let counted = wait_until_counted(&mut conn, answered.redirects()).await?;
     drop(plain);
     let edits = edits(&program, &keys).await?;
     let of = |value: fn(&Round) -> f64| median(&mut measured.iter().map(value).collect::<Vec<_>>());
@@ -107,7 +126,9 @@ async fn redirects(rounds: usize) -> anyhow::Result<String> {
         table += &format!("| {name} | {ours:.digits$} | {plain:.digits$} | {:.2} |\n", ours / plain);
     };
     row("redirects per second, 64 connections", of(|r| r.ours), of(|r| r.plain), 0);
-    row("at 80 % of that: p50, ms", of(|r| r.paced[0]), of(|r| r.plain_paced[0]), 2);
+    row("at 16,000 per second: p50, ms", of(|r| r.steady[0]), of(|r| r.plain_steady[0]), 2);
+    row("… p99, ms", of(|r| r.steady[1]), of(|r| r.plain_steady[1]), 2);
+    row("at 80 % of full speed: p50, ms", of(|r| r.paced[0]), of(|r| r.plain_paced[0]), 2);
     row("… p99, ms", of(|r| r.paced[1]), of(|r| r.plain_paced[1]), 2);
     table += &format!("| processor time of the web process per redirect, µs | {:.1} | | |\n", of(|r| r.web_us));
     table += &format!("| the first seconds after a start, per second | {:.0} | | |\n", cold.per_second(SPAN / 3));
@@ -150,7 +171,7 @@ async fn kill_after(program: &Program, mut worker: Process, wait: Duration) -> a
 }
 
 /// Waits until nothing is left to be counted; how many visits were.
-async fn count_of(conn: &mut PgConnection, wanted: u64) -> anyhow::Result<u64> {
+async fn wait_until_counted(conn: &mut PgConnection, wanted: u64) -> anyhow::Result<u64> {
     let patience = Instant::now() + Duration::from_secs(180);
     loop {
         sleep(Duration::from_millis(500)).await;

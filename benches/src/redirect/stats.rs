@@ -29,7 +29,7 @@ select bench_uuid7(now()), count(*), array_agg(bench_uuid7(at)), array_agg(org_i
        array_agg((random() * 1000000)::bigint), array_agg(random() < 0.05),
        array_agg((array['mobile', 'desktop', 'tablet'])[1 + n % 3]), array_agg((array['iOS', 'Android', 'Windows', 'macOS'])[1 + n % 4]),
        array_agg((array['Safari', 'Chrome', 'Firefox', 'Edge'])[1 + n % 4]), array_agg((array['DE', 'US', 'FR', 'GB', 'JP', ''])[1 + n % 6]),
-       array_agg(''), array_agg((array['de', 'en', 'fr', 'ja'])[1 + n % 4]), array_agg((n % 40) || '.example'), array_agg('')
+       array_agg(''::text), array_agg((array['de', 'en', 'fr', 'ja'])[1 + n % 4]), array_agg((n % 40) || '.example'), array_agg(''::text)
 from (
   select n, n / $2 as batch, now() - interval '1 day' * $3 * (1 - n / $1::float8) as at, l.org_id, l.id as target_id
   from generate_series($4::bigint, $5::bigint - 1) n
