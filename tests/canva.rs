@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     oauth::connect,
-    support::{Reply, TestApp, TestOrg},
+    support::{Reply, TestApp, TestOrg, scanner::scan},
 };
 
 const ORIGIN: &str = "https://app-aafb1c2d3.canva-apps.com";
@@ -181,4 +181,58 @@ async fn a_key_is_limited_in_the_library_as_elsewhere_and_needs_its_scope() {
     sqlx::query("update api_keys set scopes = '{events:write}'").execute(app.store.pool()).await.unwrap();
     let refused = get(&app, "/me", org.member_key("ink_"), &[]).await.expect(403);
     assert_eq!(refused["detail"], "This API key does not have the scope library:read.");
+}
+
+#[tokio::test]
+async fn qr_codes_are_in_the_library_as_the_document_shows_them_and_can_be_scanned() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let key = org.key("ink_");
+    let folder = app.owner(&org, "POST", "/api/folders", Some(json!({"name": "Campaigns"}))).await.expect(201);
+    let make = async |body: Value| {
+        let made = app.owner(&org, "POST", "/api/qr", Some(body)).await.expect(201);
+        app.clock.advance(chrono::Duration::milliseconds(1));
+        made
+    };
+    let url = json!({"url": "https://shop.example/summer"});
+    let promo = make(json!({
+        "name": "Summer promo", "isDynamic": true, "content": url, "shortCode": "summer24", "folderId": folder["id"],
+    }))
+    .await;
+    let plain = make(json!({"name": "Note", "content": {"text": "hello"}})).await;
+    make(json!({"name": "Off", "isDynamic": true, "content": url, "active": false})).await;
+    let away = make(json!({"name": "Away", "content": url})).await;
+    let away = format!("/api/qr/{}", away["id"].as_str().unwrap());
+    app.owner(&org, "PATCH", &away, Some(json!({"archived": true}))).await.expect(200);
+    let first = json!({
+        "id": promo["id"], "name": "Summer promo", "type": "URL", "shortCode": "summer24", "isDynamic": true,
+        "folderName": "Campaigns",
+    });
+    let second = json!({"id": plain["id"], "name": "Note", "type": "TEXT", "isDynamic": false});
+    for (query, items, total) in [
+        ("", json!([second, first]), 2),
+        ("?search=SUMMER&limit=10", json!([first]), 1),
+        ("?search=mer24", json!([first]), 1),
+        ("?limit=0", json!([second]), 2),
+        (&format!("?folderId={}", folder["id"].as_str().unwrap()), json!([first]), 1),
+    ] {
+        let found = get(&app, &format!("/qr{query}"), key, &[]).await.expect(200);
+        assert_eq!(found, json!({"items": items, "total": total}), "{query}");
+    }
+    let image = format!("/qr/{}/image", promo["id"].as_str().unwrap());
+    let mut pictures = vec![];
+    for (query, wide) in [("", 1024_u32), ("?size=1", 256), ("?size=99999", 2048)] {
+        let picture = get(&app, &format!("{image}{query}"), key, &[]).await;
+        assert_eq!((picture.status, picture.header("content-type")), (200, Some("image/png")), "{query}");
+        assert_eq!(picture.bytes[16..20], wide.to_be_bytes(), "{query}");
+        let etag = picture.header("etag").unwrap();
+        let again = get(&app, &format!("{image}{query}"), key, &[("if-none-match", etag)]).await;
+        assert_eq!((again.status, again.bytes.len()), (304, 0));
+        pictures.push(picture.bytes);
+    }
+    for seen in scan(pictures.iter().map(|bytes| ("png", bytes.as_slice()))) {
+        assert_eq!(seen.zxing, [("QR Code".to_owned(), format!("{}/r/summer24", app.url))], "{seen:?}");
+    }
+    let other = app.org("other").await;
+    get(&app, &image, other.key("ink_"), &[]).await.expect(404);
 }

@@ -79,7 +79,7 @@ async fn a_links_life_is_told_to_those_who_have_words_for_it() {
     assert_eq!(types, ["link.created", updated, updated, updated, updated, "link.deleted"]);
     let first = json!({
         "id": link["id"], "shortUrl": format!("{}/r/summer", app.url), "slug": "summer", "destination": SHOP, "healthCheck": false,
-        "title": "Summer", "hasPassword": false, "active": true, "tagIds": [], "archived": false,
+        "title": "Summer", "hasPassword": false, "active": true, "tagIds": [], "qrCodeIds": [], "archived": false,
     });
     assert_eq!(told[0].1, &first);
     let changes: Vec<&Value> = told[1..5].iter().map(|(_, data)| &data["changes"]).collect();

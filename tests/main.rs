@@ -48,6 +48,7 @@ mod payload;
 mod plan;
 mod postgres;
 mod program;
+mod qr;
 mod qr_content;
 mod qr_picture;
 mod qrstudio;

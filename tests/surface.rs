@@ -180,7 +180,7 @@ async fn a_body_that_is_too_large_is_refused() {
     for operation in operations(&document()).iter().filter(|operation| operation.takes_body()) {
         let most = match operation.id.as_str() {
             "publishEvent" => 256 * 1024,
-            "publishEvents" | "changeLinks" | "createImport" => 8 * 1024 * 1024,
+            "publishEvents" | "changeLinks" | "changeQrCodes" | "createImport" => 8 * 1024 * 1024,
             _ => 1024 * 1024,
         };
         let path = ids.fill(&operation.path);

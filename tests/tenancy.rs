@@ -21,6 +21,7 @@ pub struct Things {
     delivery: String,
     replay: String,
     link: String,
+    qr: String,
     barcode: String,
     domain: String,
     page: String,
@@ -54,6 +55,7 @@ impl Things {
         let mut made = vec![];
         for (path, body) in [
             ("/api/links", json!({"destination": "https://shop.example"})),
+            ("/api/qr", json!({"isDynamic": true, "content": {"url": "https://shop.example"}})),
             ("/api/barcode", json!({"type": "EAN_8", "value": "9638507"})),
             ("/api/domains", json!({"name": "go.acme.example"})),
             ("/api/link-pages", json!({"title": "Acme"})),
@@ -62,7 +64,7 @@ impl Things {
         ] {
             made.push(app.post(path, &auth, body).await.expect(201)["id"].as_str().unwrap().to_owned());
         }
-        let [link, barcode, domain, page_of_links, folder, tag] = made.try_into().unwrap();
+        let [link, qr, barcode, domain, page_of_links, folder, tag] = made.try_into().unwrap();
         let file = json!({"format": "csv", "data": "url\nhttps://shop.example/imported"});
         let import = app.post("/api/imports", &auth, file).await.expect(202)["id"].as_str().unwrap().to_owned();
         app.drain().await;
@@ -73,6 +75,7 @@ impl Things {
             delivery,
             replay,
             link,
+            qr,
             barcode,
             domain,
             page: page_of_links,
@@ -101,9 +104,11 @@ impl Things {
         for (path, id) in [
             ("/api/imports/{id}", &self.import),
             ("/api/links/", &self.link),
+            ("/api/qr/", &self.qr),
             ("/api/barcode/", &self.barcode),
             ("/api/domains/", &self.domain),
             ("/api/link-pages/", &self.page),
+            ("/api/canva/qr/", &self.qr),
             ("/api/canva/barcode/", &self.barcode),
             ("/api/folders/", &self.folder),
             ("/api/tags/", &self.tag),
@@ -163,6 +168,7 @@ async fn rows(app: &TestApp) -> Vec<String> {
         "links",
         "labels",
         "codes",
+        "qr_codes",
         "barcodes",
         "domains",
         "link_pages",

@@ -4,7 +4,13 @@
 mod cors;
 mod shape;
 
-use domain::{api_key::Scope, barcode, caller::Caller, id::BarcodeId, label, oauth, org, user};
+use domain::{
+    api_key::Scope,
+    barcode,
+    caller::Caller,
+    id::{BarcodeId, LabelId},
+    label, oauth, org, qr, user,
+};
 use poem::Request;
 use poem_openapi::{
     OpenApi,
@@ -15,14 +21,15 @@ use sqlx::PgConnection;
 
 pub use self::cors::{is_preflight, open, origin, preflight};
 use self::shape::{
-    CanvaBarcodes, CanvaConnection, CanvaFolder, CanvaFolders, CanvaMe, CanvaUser, CanvaWorkspace, ConnectionType,
+    CanvaBarcodes, CanvaConnection, CanvaFolder, CanvaFolders, CanvaMe, CanvaQrCodes, CanvaUser, CanvaWorkspace,
+    ConnectionType,
 };
 use crate::{
     app::App,
     auth::{Auth, Library},
     failure::Failure,
-    inkode::{asked, barcode as drawing},
-    picture::{Picture, PictureFormat},
+    inkode::{asked, barcode as drawing, qr as qr_drawing},
+    picture::{PageFormat, Picture, PictureFormat},
     server::Tag,
     surface::{Failed, Own},
     text::{self, Text},
@@ -58,6 +65,42 @@ impl CanvaApi {
         Ok(Json(CanvaFolders { items: rows.into_iter().map(folder).collect(), total }))
     }
 
+    /// List the workspace's QR codes
+    ///
+    /// Those that are switched on and not put away, newest first.
+    #[oai(path = "/qr", method = "get", operation_id = "listCanvaQrCodes")]
+    async fn qr_codes(
+        &self,
+        auth: Auth<Library>,
+        /// A part of name or code.
+        search: Query<Option<Text<text::Search>>>,
+        /// Only QR codes in this folder.
+        #[oai(name = "folderId")]
+        folder_id: Query<Option<Text<text::FolderId>>>,
+        /// How many at most: 1 to 50, 50 if not given. What is beyond is moved to the nearest.
+        limit: Query<Option<i64>>,
+    ) -> Result<Json<CanvaQrCodes>, Failed<Own>> {
+        let (caller, asked) = (allowed(&auth)?, Wanted::read(search.0, folder_id.0, limit.0)?);
+        let mut conn = self.0.store.pool().acquire().await?;
+        let rows = qr::library(&mut conn, caller.org_id, asked.search.as_deref(), asked.folder_id, asked.limit).await?;
+        Ok(Json(rows.into()))
+    }
+
+    /// Get a QR code as PNG
+    #[oai(path = "/qr/:id/image", method = "get", operation_id = "getCanvaQrCodeImage")]
+    async fn qr_code_image(
+        &self,
+        request: &Request,
+        auth: Auth<Library>,
+        /// The QR code.
+        id: Path<Text<text::QrId>>,
+        /// Its width in pixels: 256 to 2048, 1024 if not given. What is beyond is moved to the nearest.
+        size: Query<Option<i64>>,
+    ) -> Result<Picture<false>, Failed<Own>> {
+        let size = size_of(size.0, qr_drawing::SIZE);
+        Ok(Picture::new(qr_drawing::picture(&self.0, allowed(&auth)?, &id.0, PageFormat::Png, size).await?, PictureFormat::Png, request))
+    }
+
     /// List the workspace's barcodes
     ///
     /// Those that are switched on and not put away, newest first.
@@ -73,12 +116,10 @@ impl CanvaApi {
         /// How many at most: 1 to 50, 50 if not given. What is beyond is moved to the nearest.
         limit: Query<Option<i64>>,
     ) -> Result<Json<CanvaBarcodes>, Failed<Own>> {
-        let caller = allowed(&auth)?;
-        let search = search.0.map(|text| asked::search(text.into())).transpose()?;
-        let folder_id = folder_id.0.as_deref().map(asked::folder).transpose()?;
+        let (caller, asked) = (allowed(&auth)?, Wanted::read(search.0, folder_id.0, limit.0)?);
         let mut conn = self.0.store.pool().acquire().await?;
-        let limit = limit.0.unwrap_or(LIMITS.2).clamp(LIMITS.0, LIMITS.1);
-        Ok(Json(barcode::library(&mut conn, caller.org_id, search.as_deref(), folder_id, limit).await?.into()))
+        let search = asked.search.as_deref();
+        Ok(Json(barcode::library(&mut conn, caller.org_id, search, asked.folder_id, asked.limit).await?.into()))
     }
 
     /// Get a barcode as PNG
@@ -100,6 +141,27 @@ impl CanvaApi {
         drop(conn);
         let bytes = drawing::draw(row, PictureFormat::Png, size_of(size.0, drawing::SIZE)).await?;
         Ok(Picture::new(bytes, PictureFormat::Png, request))
+    }
+}
+
+/// What a list is asked for.
+struct Wanted {
+    search: Option<String>,
+    folder_id: Option<LabelId>,
+    limit: i64,
+}
+
+impl Wanted {
+    fn read(
+        search: Option<Text<text::Search>>,
+        folder_id: Option<Text<text::FolderId>>,
+        limit: Option<i64>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            search: search.map(|text| asked::search(text.into())).transpose()?,
+            folder_id: folder_id.as_deref().map(asked::folder).transpose()?,
+            limit: limit.unwrap_or(LIMITS.2).clamp(LIMITS.0, LIMITS.1),
+        })
     }
 }
 

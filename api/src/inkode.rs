@@ -1,8 +1,9 @@
-//! Inkode's workspace surface, opened by a session: links and barcodes with their folders and tags; webhook endpoints of every dialect,
-//! their deliveries and replays.
+//! Inkode's workspace surface, opened by a session: links, QR codes and barcodes with their folders and tags; webhook
+//! endpoints of every dialect, their deliveries and replays.
 
 pub(crate) mod asked;
 pub(crate) mod barcode;
+mod bulk;
 mod delivery;
 mod endpoint;
 mod import;
@@ -10,6 +11,7 @@ mod label;
 mod link;
 mod link_page;
 mod own_domain;
+pub(crate) mod qr;
 mod replay;
 mod stats;
 
@@ -22,6 +24,7 @@ pub use self::{
     link::{LinkApi, LinkBulkApi, LinkExportApi},
     link_page::LinkPageApi,
     own_domain::OwnDomainApi,
+    qr::{QrApi, QrBulkApi},
     replay::ReplayApi,
 };
 use crate::webhook::Names;

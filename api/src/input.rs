@@ -9,11 +9,11 @@ use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     error::ContentTypeError,
     registry::{MetaMediaType, MetaRequest, Registry},
-    types::{MaybeUndefined, Type},
+    types::Type,
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{DeserializeOwned, IntoDeserializer, Visitor},
 };
 use sha2::{Digest, Sha256};
 
@@ -217,37 +217,6 @@ macro_rules! objects {
     )*};
 }
 pub(crate) use objects;
-
-/// A `T` from an object; serde alone would take an array of its members for it too.
-struct Members<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Object<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
-            type Value = T;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, members: M) -> Result<T, M::Error> {
-                T::deserialize(MapAccessDeserializer::new(members))
-            }
-        }
-        from.deserialize_map(Object(std::marker::PhantomData)).map(Self)
-    }
-}
-
-/// Reads an optional object, for `#[serde(default, deserialize_with = "input::object")]`.
-pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    Ok(Option::<Members<T>>::deserialize(from)?.map(|members| members.0))
-}
-
-/// The same where null takes away, for fields of a change.
-pub fn object_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<MaybeUndefined<T>, D::Error> {
-    Ok(object(from)?.map_or(MaybeUndefined::Null, MaybeUndefined::Value))
-}
 
 /// What serde wanted, in the words of JSON.
 fn in_words(expected: &str) -> &str {

@@ -21,38 +21,60 @@ pub enum PictureFormat {
     Svg,
 }
 
-impl PictureFormat {
-    const fn media_type(self) -> &'static str {
-        match self {
-            Self::Png => "image/png",
-            Self::Svg => "image/svg+xml",
+/// The same, or a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase")]
+pub enum PageFormat {
+    /// PNG.
+    Png,
+    /// SVG.
+    Svg,
+    /// PDF.
+    Pdf,
+}
+
+impl From<PictureFormat> for PageFormat {
+    fn from(format: PictureFormat) -> Self {
+        match format {
+            PictureFormat::Png => Self::Png,
+            PictureFormat::Svg => Self::Svg,
         }
     }
 }
 
-/// A picture, or that the caller has it. `SVG` is whether it may be one.
+impl PageFormat {
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Png => "image/png",
+            Self::Svg => "image/svg+xml",
+            Self::Pdf => "application/pdf",
+        }
+    }
+}
+
+/// A picture, or that the caller has it. `SVG` and `PDF` are whether it may be one.
 #[derive(Debug)]
-pub struct Picture<const SVG: bool = true> {
+pub struct Picture<const SVG: bool = true, const PDF: bool = false> {
     bytes: Vec<u8>,
-    format: PictureFormat,
+    format: PageFormat,
     etag: String,
     known: bool,
 }
 
-impl<const SVG: bool> Picture<SVG> {
+impl<const SVG: bool, const PDF: bool> Picture<SVG, PDF> {
     /// A picture for a caller who may have it: the request's `If-None-Match` (RFC 9110, 13.1.2), which is HTTP's own and
     /// no parameter of the OpenAPI file.
-    pub fn new(bytes: Vec<u8>, format: PictureFormat, request: &Request) -> Self {
+    pub fn new(bytes: Vec<u8>, format: impl Into<PageFormat>, request: &Request) -> Self {
         let known = request.header(header::IF_NONE_MATCH);
         let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&bytes)[..16]));
         // A weak tag of the same text will do.
         let mut tags = known.unwrap_or_default().split(',').map(str::trim);
         let known = tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag);
-        Self { bytes, format, etag, known }
+        Self { bytes, format: format.into(), etag, known }
     }
 }
 
-impl<const SVG: bool> IntoResponse for Picture<SVG> {
+impl<const SVG: bool, const PDF: bool> IntoResponse for Picture<SVG, PDF> {
     fn into_response(self) -> Response {
         let response = Response::builder().header(header::ETAG, self.etag).header(header::CACHE_CONTROL, KEEPING);
         if self.known {
@@ -69,7 +91,7 @@ impl<const SVG: bool> IntoResponse for Picture<SVG> {
 /// Kept by the caller alone, and asked for before it is used again: an edit is seen at once.
 const KEEPING: &str = "private, no-cache";
 
-impl<const SVG: bool> ApiResponse for Picture<SVG> {
+impl<const SVG: bool, const PDF: bool> ApiResponse for Picture<SVG, PDF> {
     fn meta() -> MetaResponses {
         // `openapi::answer` says what they are.
         let header = |name: &str| MetaHeader {
@@ -79,11 +101,12 @@ impl<const SVG: bool> ApiResponse for Picture<SVG> {
             deprecated: false,
             schema: String::schema_ref(),
         };
-        let content = |format: PictureFormat| MetaMediaType {
+        let content = |format: PageFormat| MetaMediaType {
             content_type: format.media_type(),
             schema: MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary"))),
         };
-        let formats = if SVG { vec![PictureFormat::Png, PictureFormat::Svg] } else { vec![PictureFormat::Png] };
+        let formats = [(PageFormat::Png, true), (PageFormat::Svg, SVG), (PageFormat::Pdf, PDF)];
+        let formats = formats.into_iter().filter(|(_, may)| *may).map(|(format, _)| format);
         let answer = |status, description, content| MetaResponse {
             description,
             status: Some(status),
@@ -93,7 +116,7 @@ impl<const SVG: bool> ApiResponse for Picture<SVG> {
         };
         MetaResponses {
             responses: vec![
-                answer(200, "The picture.", formats.into_iter().map(content).collect()),
+                answer(200, "The picture.", formats.map(content).collect()),
                 answer(304, "The caller has the picture.", vec![]),
             ],
         }

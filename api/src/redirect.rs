@@ -106,7 +106,7 @@ async fn lead(app: &App, request: &mut Request, domain: &str, code: &str) -> Res
 async fn go(app: &App, request: &Request, route: &Route) -> Response {
     let counted = *request.method() == Method::GET && !is_prefetch(request) && !is_own_check(request);
     let mut number = None;
-    if route.max_visits.is_some() && counted || route.needs().number {
+    if route.has_limit() && counted || route.needs().number {
         match count(app, route, counted).await {
             Ok(Some(count)) => number = Some(count),
             Ok(None) => return page::stopped(Stop::Full),
@@ -132,9 +132,9 @@ async fn go(app: &App, request: &Request, route: &Route) -> Response {
 async fn count(app: &App, route: &Route, counted: bool) -> Result<Option<i64>, sqlx::Error> {
     let mut conn = app.store.pool().acquire().await?;
     if counted {
-        return domain::route::count(&mut conn, route.org_id, route.target, route.max_visits).await;
+        return domain::route::count_visit(&mut conn, route).await;
     }
-    Ok(Some(domain::route::counted(&mut conn, route.org_id, route.target).await? + 1))
+    Ok(Some(domain::route::counted(&mut conn, route.org_id, route.led_by()).await? + 1))
 }
 
 fn note(app: &App, request: &Request, route: &Route, branch: &str) -> Note {

@@ -20,7 +20,7 @@ use crate::{
     inklink::InklinkApi,
     inkode::{
         BarcodeApi, DeliveryApi, EndpointApi, ImportApi, LabelApi, LinkApi, LinkBulkApi, LinkExportApi, LinkPageApi,
-        OwnDomainApi, ReplayApi,
+        OwnDomainApi, QrApi, QrBulkApi, ReplayApi,
     },
     inkr::InkrApi,
     intake::IntakeApi,
@@ -43,7 +43,7 @@ const REQUEST_MOST: std::time::Duration = std::time::Duration::from_secs(60);
 pub enum Tag {
     /// Event intake: what happened goes in here, with an API key of any prefix.
     Events,
-    /// Inkode's workspace: links, barcodes, folders and tags, with a workspace session.
+    /// Inkode's workspace: links, QR codes, barcodes, folders and tags, with a workspace session.
     Workspace,
     /// Inkode's webhooks: endpoints of every dialect, deliveries and replays, with a workspace session.
     #[oai(rename = "Inkode webhooks")]
@@ -87,7 +87,7 @@ Events go in, five kinds of webhook subscribers receive them: signed, on time, a
 documented surfaces on one server; each keeps its own paths, field names and errors.
 
 **Bodies** are JSON, at most 1 MiB (an event 256 KiB, a batch of events or of changes of links 8 MiB). Null says the same as leaving a member \
-out, but for updates of links, where it takes away what can be absent; members that are not known are ignored. No text can hold the character U+0000.
+out, but for updates of links and codes, where it takes away what can be absent; members that are not known are ignored. No text can hold the character U+0000.
 
 **Errors** of events, Inkode and Inkr are problems (RFC 9457) with a stable `code`; the other surfaces have their own. \
 Fields that break rules are named. Every answer has an `x-request-id`: the caller's own (1 to 64 letters, digits, `.`, \
@@ -119,6 +119,7 @@ macro_rules! service {
                     OwnDomainApi($app.clone()),
                     (LinkBulkApi($app.clone()), LinkExportApi($app.clone()), ImportApi($app.clone())),
                     LabelApi($app.clone()),
+                    (QrApi($app.clone()), QrBulkApi($app.clone())),
                     BarcodeApi($app.clone()),
                 ),
                 (CanvaApi($app.clone()), PublicApi($app.clone())),

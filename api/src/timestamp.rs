@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
-    types::{ToJSON, Type},
+    types::{MaybeUndefined, ToJSON, Type},
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
@@ -56,6 +56,11 @@ impl poem_openapi::types::ParseFromJSON for Timestamp {
 
 /// The moments that are taken: what RFC 3339 can write, Postgres can keep and JavaScript can read, from the epoch on.
 const RULE: &str = "must be an RFC 3339 time from 1970 to 9999, such as 2026-03-02T12:00:00Z";
+
+/// Reads a moment that a change may take away, for `#[serde(default, deserialize_with = "timestamp::change")]`.
+pub fn change<'de, D: Deserializer<'de>>(from: D) -> Result<MaybeUndefined<DateTime<Utc>>, D::Error> {
+    Ok(read(from)?.map_or(MaybeUndefined::Null, MaybeUndefined::Value))
+}
 
 /// Reads an optional moment of a body, for `#[serde(default, deserialize_with = "timestamp::read")]`.
 pub fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod deliveries;
+mod picture;
 mod program;
 mod queue;
 mod receiver;
@@ -17,7 +18,8 @@ mod words;
 use anyhow::bail;
 
 /// What `bin/bench` measures, in this order.
-const ALL: [&str; 7] = ["queue", "growth", "scale", "deliveries", "replay", "retention", "redirects"];
+const ALL: [&str; 8] =
+    ["queue", "growth", "scale", "deliveries", "replay", "retention", "redirects", "picture"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -48,6 +50,7 @@ async fn run(name: &str, rest: &[String]) -> anyhow::Result<()> {
         "replay" => replay::run(rest).await,
         "redirects" => redirect::run(rest).await,
         "retention" => retention::run(rest).await,
+        "picture" => picture::run(rest),
         "receiver" => receiver::run().await,
         _ => bail!("no benchmark is called {name}"),
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub use self::{
     kind::{InvalidKind, Kind},
     picture::{Modules, SIZES, Unrenderable, png, prove, svg},
-    style::{BAR_HEIGHT, Colour, InvalidColour, QUIET_MAX, Style},
+    style::{BAR_HEIGHT, QUIET_MAX, Style},
     value::{BARS_MAX, InvalidValue, VALUE_MAX, normal},
 };
 use crate::{

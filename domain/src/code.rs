@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     chance::Chance,
-    id::{LinkId, OrgId},
+    id::{LinkId, OrgId, QrId},
 };
 
 /// The longest code, in characters.
@@ -99,6 +99,8 @@ impl fmt::Display for Code {
 pub enum Target {
     /// A short link.
     Link(LinkId),
+    /// A dynamic QR code.
+    Qr(QrId),
 }
 
 impl Target {
@@ -106,6 +108,7 @@ impl Target {
     pub fn row(self) -> (i16, Uuid) {
         match self {
             Self::Link(id) => (1, id.0),
+            Self::Qr(id) => (2, id.0),
         }
     }
 }

@@ -112,6 +112,8 @@ ids! {
     LabelId = "lbl";
     /// A short link, `link_…`.
     LinkId = "link";
+    /// A QR code, `qr_…`.
+    QrId = "qr";
     /// A barcode, `bar_…`.
     BarcodeId = "bar";
     /// A link page, `page_…`.

@@ -116,30 +116,9 @@ impl Record {
 
     /// A new link of `import`, whose tags have the ids `tags`.
     pub fn link(&self, import: &Import, tags: Vec<Uuid>, now: DateTime<Utc>, chance: &Chance) -> Link {
-        let mut link = Link {
-            id: LinkId::new(now, chance),
-            org_id: import.org_id,
-            domain: String::new(),
-            slug: self.slug.clone().unwrap_or_default(),
-            destination: String::new(),
-            fallback_destination: None,
-            health: None,
-            title: String::new(),
-            utm: None,
-            routing: None,
-            password_hash: None,
-            password_version: 0,
-            active: true,
-            starts_at: None,
-            expires_at: None,
-            max_visits: None,
-            folder_id: None,
-            tag_ids: vec![],
-            created_by: import.created_by,
-            created_at: now,
-            updated_at: now,
-            archived_at: None,
-        };
+        let mut link = Link::new(LinkId::new(now, chance), import.org_id, now);
+        link.slug = self.slug.clone().unwrap_or_default();
+        link.created_by = import.created_by;
         self.apply(&mut link, tags, now);
         link
     }

@@ -1,21 +1,23 @@
 //! Short links: a code of a domain that leads somewhere, while it is active.
 
 pub mod batch;
-mod sort;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
-pub use self::sort::{After, Sort};
 use crate::{
     http_url::{HttpUrl, Rules},
     id::{LabelId, LinkId, OrgId, UserId},
     link_health::Health,
+    place::{self, Sort},
     routing::Routing,
     utm::Utm,
 };
+
+/// A place in a list of links.
+pub type After = place::After<LinkId>;
 
 /// The longest destination, in characters.
 pub const DESTINATION_MAX: usize = 8000;
@@ -63,6 +65,8 @@ pub struct Link {
     pub folder_id: Option<LabelId>,
     /// Its tags.
     pub tag_ids: Vec<Uuid>,
+    /// The QR codes that lead through it.
+    pub qr_ids: Vec<Uuid>,
     /// Who made it.
     pub created_by: Option<UserId>,
     /// When.
@@ -71,6 +75,37 @@ pub struct Link {
     pub updated_at: DateTime<Utc>,
     /// When it was put away.
     pub archived_at: Option<DateTime<Utc>>,
+}
+
+impl Link {
+    /// An open link to nowhere yet, without a code.
+    pub fn new(id: LinkId, org_id: OrgId, now: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            org_id,
+            domain: String::new(),
+            slug: String::new(),
+            destination: String::new(),
+            fallback_destination: None,
+            health: None,
+            title: String::new(),
+            utm: None,
+            routing: None,
+            password_hash: None,
+            password_version: 0,
+            active: true,
+            starts_at: None,
+            expires_at: None,
+            max_visits: None,
+            folder_id: None,
+            tag_ids: vec![],
+            qr_ids: vec![],
+            created_by: None,
+            created_at: now,
+            updated_at: now,
+            archived_at: None,
+        }
+    }
 }
 
 /// Which links a list has, beside those that are not archived.
@@ -136,7 +171,9 @@ macro_rules! select {
                       (select to_jsonb(h) from link_health h where h.link_id = links.id) as "health: Json<Health>", title,
                       utm as "utm: Json<Utm>", routing as "routing: Json<Routing>", password_hash, password_version,
                       active, starts_at, expires_at, max_visits,
-                      folder_id as "folder_id: LabelId", tag_ids, created_by as "created_by: UserId", created_at,
+                      folder_id as "folder_id: LabelId", tag_ids,
+                      array(select q.id from qr_codes q where q.link_id = links.id order by q.id) as "qr_ids!",
+                      created_by as "created_by: UserId", created_at,
                       updated_at, archived_at
                from links "# + $tail $(+ $more)*,
             $($arg),*
@@ -162,6 +199,21 @@ pub async fn lock_many(conn: &mut PgConnection, org_id: OrgId, ids: &[LinkId]) -
     }
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     select!("where org_id = $1 and id = any($2) order by id for no key update", org_id.0, &ids).fetch_all(conn).await
+}
+
+/// Which of `ids` are links of an organisation, held against deletion until the transaction ends.
+pub async fn hold(conn: &mut PgConnection, org_id: OrgId, ids: &[LinkId]) -> Result<Vec<LinkId>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(vec![]);
+    }
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    sqlx::query_scalar!(
+        r#"select id as "id: LinkId" from links where org_id = $1 and id = any($2) order by id for key share"#,
+        org_id.0,
+        &ids,
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// An organisation's links in the order in which they were made, those that are put away too, from behind `after`.

@@ -1,5 +1,8 @@
 //! QR codes: what they are about ([`content`]), how they look ([`style`], [`logo`]), the picture ([`picture`]) and the proof
-//! that scanners read it ([`proof`]).
+//! that scanners read it ([`proof`]); and their rows.
+//!
+//! A static code carries its content, and nothing can change for whoever has its picture. A dynamic one carries the address
+//! of a code, which leads to its own URL or through a short link.
 
 pub mod content;
 pub mod logo;
@@ -7,3 +10,506 @@ pub mod picture;
 pub mod proof;
 pub mod style;
 pub mod symbol;
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
+
+use self::{
+    content::Content,
+    picture::{Format, NoPicture, Picture},
+    style::Style,
+};
+use crate::{
+    code,
+    id::{LabelId, LinkId, OrgId, QrId, UserId},
+    link::{SOON_DAYS, escaped},
+    place::{self, Sort},
+};
+
+/// The longest name, in characters.
+pub const NAME_MAX: usize = 200;
+
+/// A place in a list of QR codes.
+pub type After = place::After<QrId>;
+
+/// A QR code, but for its logo.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QrCode {
+    /// Its id.
+    pub id: QrId,
+    /// Whose it is.
+    pub org_id: OrgId,
+    /// What it is called.
+    pub name: String,
+    /// What it is about; nothing where only a link says where it leads.
+    pub content: Option<Json<Content>>,
+    /// What a static one's picture says.
+    pub payload: Option<String>,
+    /// The domain of a dynamic one's code; empty for the installation's own.
+    pub domain: Option<String>,
+    /// A dynamic one's code.
+    pub short_code: Option<String>,
+    /// The link that a dynamic one leads through.
+    pub link_id: Option<LinkId>,
+    /// How it looks.
+    pub style: Json<Style>,
+    /// Whether it has a logo.
+    pub has_logo: bool,
+    /// The hash of its password (argon2id, PHC string).
+    pub password_hash: Option<String>,
+    /// Counts its passwords.
+    pub password_version: i32,
+    /// The owner's switch.
+    pub active: bool,
+    /// From when on it leads anywhere.
+    pub starts_at: Option<DateTime<Utc>>,
+    /// Until when.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// After how many scans it ends.
+    pub max_scans: Option<i64>,
+    /// Its folder.
+    pub folder_id: Option<LabelId>,
+    /// Its tags.
+    pub tag_ids: Vec<Uuid>,
+    /// Who made it.
+    pub created_by: Option<UserId>,
+    /// When.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When it was put away.
+    pub archived_at: Option<DateTime<Utc>>,
+}
+
+impl QrCode {
+    /// Whether it leads through a code.
+    pub fn is_dynamic(&self) -> bool {
+        self.short_code.is_some()
+    }
+
+    /// What kind of content it has. One that leads through a link leads to an address.
+    pub fn kind(&self) -> content::Kind {
+        self.content.as_ref().map_or(content::Kind::Url, |content| content.kind())
+    }
+
+    /// Where a dynamic one leads by itself.
+    pub fn destination(&self) -> Option<&str> {
+        match self.content.as_deref() {
+            Some(Content::Url(url)) if self.is_dynamic() => Some(url),
+            _ => None,
+        }
+    }
+
+    /// The address of a dynamic one's code. `short_url` is where codes of the installation's own domain are reached.
+    pub fn address(&self, short_url: &str) -> Option<String> {
+        Some(code::address(short_url, self.domain.as_deref()?, self.short_code.as_deref()?))
+    }
+
+    /// The text in its picture.
+    pub fn text(&self, short_url: &str) -> Cow<'_, str> {
+        match &self.payload {
+            Some(payload) => payload.into(),
+            None => self.address(short_url).unwrap_or_default().into(),
+        }
+    }
+}
+
+/// The picture of a stored code, `size` pixels wide and high, as a file of `format`. `logo` is what [`logo`] found for it,
+/// and `short_url` where codes of the installation's own domain are reached. It takes a millisecond or so, and with a logo
+/// ten: not for a thread that others wait for.
+pub fn draw(
+    code: &QrCode,
+    logo: Option<&[u8]>,
+    short_url: &str,
+    format: Format,
+    size: u32,
+) -> Result<Vec<u8>, NoPicture> {
+    Ok(Picture::new(&code.text(short_url), *code.style, logo)?.file(format, size)?)
+}
+
+/// Which codes a list has, beside those that are not archived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Filter {
+    /// All.
+    #[default]
+    All,
+    /// Those that can be scanned now.
+    Active,
+    /// The others.
+    Inactive,
+    /// Those with an end that is at most [`SOON_DAYS`] away.
+    Expiring,
+    /// Those that lead through a code.
+    Dynamic,
+    /// Those that carry their content.
+    Static,
+    /// Those that were put away, which no other filter shows.
+    Archived,
+}
+
+impl Filter {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+            Self::Expiring => "expiring",
+            Self::Dynamic => "dynamic",
+            Self::Static => "static",
+            Self::Archived => "archived",
+        }
+    }
+}
+
+/// What a list is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Which.
+    pub filter: Filter,
+    /// A part of name, code or content, in upper or lower case.
+    pub search: Option<String>,
+    /// In this folder.
+    pub folder_id: Option<LabelId>,
+    /// With this tag.
+    pub tag_id: Option<LabelId>,
+    /// In which order.
+    pub sort: Sort,
+}
+
+/// How many codes an organisation has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Those that are not put away.
+    pub total: i64,
+    /// Of these, those that can be scanned now.
+    pub active: i64,
+    /// Of these, those that lead through a code.
+    pub dynamic: i64,
+    /// Those that are put away.
+    pub archived: i64,
+    /// How often all of them were scanned, by people, as far as it was counted.
+    pub scans: i64,
+}
+
+macro_rules! select {
+    ($tail:literal $(+ $more:literal)*, $($arg:expr),* $(,)?) => {
+        sqlx::query_as!(
+            QrCode,
+            r#"select id as "id: QrId", org_id as "org_id: OrgId", name, content as "content: Json<Content>", payload,
+                      domain, short_code, link_id as "link_id: LinkId", style as "style: Json<Style>",
+                      logo is not null as "has_logo!", password_hash, password_version, active, starts_at, expires_at,
+                      max_scans, folder_id as "folder_id: LabelId", tag_ids, created_by as "created_by: UserId",
+                      created_at, updated_at, archived_at
+               from qr_codes "# + $tail $(+ $more)*,
+            $($arg),*
+        )
+    };
+}
+
+/// One code of an organisation.
+pub async fn find(conn: &mut PgConnection, org_id: OrgId, id: QrId) -> Result<Option<QrCode>, sqlx::Error> {
+    select!("where org_id = $1 and id = $2", org_id.0, id.0).fetch_optional(conn).await
+}
+
+/// Codes of an organisation, held against other changes until the transaction ends, in the order of their ids so that two
+/// who hold many never wait for each other; unknown ones are missing from the answer.
+pub async fn lock_many(conn: &mut PgConnection, org_id: OrgId, ids: &[QrId]) -> Result<Vec<QrCode>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(vec![]);
+    }
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    select!("where org_id = $1 and id = any($2) order by id for no key update", org_id.0, &ids).fetch_all(conn).await
+}
+
+/// The logo of a code, as [`logo::kept`] wrote it.
+pub async fn logo(conn: &mut PgConnection, org_id: OrgId, id: QrId) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    let found = sqlx::query_scalar!("select logo from qr_codes where org_id = $1 and id = $2", org_id.0, id.0);
+    Ok(found.fetch_optional(conn).await?.flatten())
+}
+
+/// An organisation's codes in the wanted order, from behind `after`.
+pub async fn list(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    wanted: &Wanted,
+    after: Option<&After>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> Result<Vec<QrCode>, sqlx::Error> {
+    let search = wanted.search.as_ref().map(|text| format!("%{}%", escaped(text)));
+    // One query for each order, so that each is read off its index.
+    macro_rules! ordered {
+        ($order:literal, $key:expr) => {
+            select!(
+                "where org_id = $1 and (archived_at is not null) = ($2 = 'archived')
+                   and ($3::text is null or name ilike $3 or short_code ilike $3 or payload ilike $3
+                        or content ->> 'url' ilike $3)
+                   and ($4::uuid is null or folder_id = $4) and ($5::uuid is null or tag_ids @> array[$5])
+                   and case $2
+                         when 'active' then active and (starts_at is null or starts_at <= $6)
+                           and (expires_at is null or expires_at > $6)
+                         when 'inactive' then not active or starts_at > $6 or expires_at <= $6
+                         when 'expiring' then active and expires_at > $6
+                           and expires_at <= $6 + make_interval(days => $7)
+                         when 'dynamic' then short_code is not null
+                         when 'static' then short_code is null
+                         else true end
+                   and ($8::uuid is null or "
+                    + $order
+                    + " limit $9",
+                org_id.0,
+                wanted.filter.name(),
+                search,
+                wanted.folder_id.map(|id| id.0),
+                wanted.tag_id.map(|id| id.0),
+                now,
+                SOON_DAYS,
+                after.map(|after| after.id.0),
+                limit,
+                $key,
+            )
+            .fetch_all(conn)
+            .await
+        };
+    }
+    match wanted.sort {
+        Sort::Created => ordered!("id < $8 and $10::uuid is null) order by id desc", None::<Uuid>),
+        Sort::Updated => ordered!(
+            "(updated_at, id) < ($10, $8)) order by updated_at desc, id desc",
+            after.map(|after| after.updated_at)
+        ),
+        Sort::Title => {
+            ordered!("(lower(name), id) > (lower($10), $8)) order by lower(name), id", after.map(|after| &*after.title))
+        }
+    }
+}
+
+/// Codes of whatever organisations.
+pub async fn find_all(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<QrCode>, sqlx::Error> {
+    select!("where id = any($1)", ids).fetch_all(conn).await
+}
+
+/// Up to `limit` codes whose time is over and that are switched on, held until the transaction ends; what others hold is
+/// left to them.
+pub async fn lock_expired(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<QrCode>, sqlx::Error> {
+    select!(
+        "where active and expires_at <= $1 order by expires_at, id limit $2 for no key update skip locked",
+        now,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Switches off codes that came from [`lock_expired`].
+pub async fn deactivate(conn: &mut PgConnection, codes: &[QrCode], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = codes.iter().map(|code| code.id.0).collect();
+    sqlx::query!("update qr_codes set active = false, updated_at = $2 where id = any($1)", &ids, now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A code as a library shows it.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Its id.
+    pub id: QrId,
+    /// What it is called.
+    pub name: String,
+    /// What it holds, by the name of its kind.
+    pub kind: String,
+    /// A dynamic one's code.
+    pub short_code: Option<String>,
+    /// The name of its folder.
+    pub folder_name: Option<String>,
+    /// How many there are of what was asked for.
+    pub total: i64,
+}
+
+/// The codes of an organisation that are switched on and not put away, newest first.
+pub async fn library(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    search: Option<&str>,
+    folder_id: Option<LabelId>,
+    limit: i64,
+) -> Result<Vec<Shown>, sqlx::Error> {
+    sqlx::query_as!(
+        Shown,
+        r#"select q.id as "id: QrId", q.name, q.kind, q.short_code, l.name as "folder_name?", count(*) over () as "total!"
+           from qr_codes q left join labels l on l.id = q.folder_id
+           where q.org_id = $1 and q.active and q.archived_at is null
+             and ($2::text is null or q.name ilike $2 or q.short_code ilike $2)
+             and ($3::uuid is null or q.folder_id = $3)
+           order by q.id desc limit $4"#,
+        org_id.0,
+        search.map(|text| format!("%{}%", escaped(text))),
+        folder_id.map(|id| id.0),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// How many codes an organisation has, and what they were scanned.
+pub async fn summary(conn: &mut PgConnection, org_id: OrgId, now: DateTime<Utc>) -> Result<Summary, sqlx::Error> {
+    sqlx::query_as!(
+        Summary,
+        r#"select count(*) filter (where archived_at is null) as "total!",
+                  count(*) filter (where archived_at is null and active and (starts_at is null or starts_at <= $2)
+                                     and (expires_at is null or expires_at > $2)) as "active!",
+                  count(*) filter (where archived_at is null and short_code is not null) as "dynamic!",
+                  count(*) filter (where archived_at is not null) as "archived!",
+                  coalesce(sum(t.visits), 0)::bigint as "scans!"
+           from qr_codes q left join visit_totals t on t.target_id = q.id and t.org_id = q.org_id
+           where q.org_id = $1"#,
+        org_id.0,
+        now,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// How many of an organisation's codes lead through a code and are not put away.
+pub async fn count_dynamic(conn: &mut PgConnection, org_id: OrgId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from qr_codes
+           where org_id = $1 and short_code is not null and archived_at is null"#,
+        org_id.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Which codes lead through which of `links`.
+pub async fn of_links(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    links: &[LinkId],
+) -> Result<Vec<(LinkId, QrId)>, sqlx::Error> {
+    let ids: Vec<Uuid> = links.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        r#"select link_id as "link_id!: LinkId", id as "id: QrId" from qr_codes
+           where org_id = $1 and link_id = any($2) order by id"#,
+        org_id.0,
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.link_id, row.id)).collect())
+}
+
+/// Which of `ids` are dynamic codes of an organisation, held against other changes until the transaction ends.
+pub async fn lock_dynamic(conn: &mut PgConnection, org_id: OrgId, ids: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select id from qr_codes where org_id = $1 and id = any($2) and short_code is not null
+         order by id for no key update",
+        org_id.0,
+        ids,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Has codes from [`lock_dynamic`] lead through a link.
+pub async fn attach(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    link: LinkId,
+    codes: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    if codes.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "update qr_codes set link_id = $2, updated_at = $4 where org_id = $1 and id = any($3)",
+        org_id.0,
+        link.0,
+        codes,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Stores a new code.
+pub async fn insert(conn: &mut PgConnection, code: &QrCode, logo: Option<&[u8]>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into qr_codes (id, org_id, name, kind, content, payload, domain, short_code, link_id, style, logo,
+                               password_hash, password_version, active, starts_at, expires_at, max_scans, folder_id,
+                               tag_ids, created_by, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $21)",
+        code.id.0,
+        code.org_id.0,
+        code.name,
+        code.kind().name(),
+        code.content.as_ref() as Option<&Json<Content>>,
+        code.payload,
+        code.domain,
+        code.short_code,
+        code.link_id.map(|id| id.0),
+        &code.style as &Json<Style>,
+        logo,
+        code.password_hash,
+        code.password_version,
+        code.active,
+        code.starts_at,
+        code.expires_at,
+        code.max_scans,
+        code.folder_id.map(|id| id.0),
+        &code.tag_ids,
+        code.created_by.map(|id| id.0),
+        code.created_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Stores everything that can change in a code, as it now stands in `code`, which came from [`lock`]; its logo too, if
+/// `logo` says anything of it.
+pub async fn update(conn: &mut PgConnection, code: &QrCode, logo: Option<Option<&[u8]>>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update qr_codes set name = $3, kind = $4, content = $5, payload = $6, short_code = $7, link_id = $8, style = $9,
+                logo = case when $10 then $11 else logo end, password_hash = $12, password_version = $13, active = $14,
+                starts_at = $15, expires_at = $16, max_scans = $17, folder_id = $18, tag_ids = $19, updated_at = $20,
+                archived_at = $21
+         where org_id = $1 and id = $2",
+        code.org_id.0,
+        code.id.0,
+        code.name,
+        code.kind().name(),
+        code.content.as_ref() as Option<&Json<Content>>,
+        code.payload,
+        code.short_code,
+        code.link_id.map(|id| id.0),
+        &code.style as &Json<Style>,
+        logo.is_some(),
+        logo.flatten(),
+        code.password_hash,
+        code.password_version,
+        code.active,
+        code.starts_at,
+        code.expires_at,
+        code.max_scans,
+        code.folder_id.map(|id| id.0),
+        &code.tag_ids,
+        code.updated_at,
+        code.archived_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Removes a code; `false` when there is none.
+pub async fn delete(conn: &mut PgConnection, org_id: OrgId, id: QrId) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!("delete from qr_codes where org_id = $1 and id = $2", org_id.0, id.0).execute(conn).await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -1,11 +1,11 @@
 //! Routes: what a visitor's request for a code needs to know, loaded once and kept by the processes that answer.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, types::Json};
+use sqlx::{Connection, PgConnection, types::Json};
 
 use crate::{
     code::Target,
-    id::{LinkId, OrgId},
+    id::{LinkId, OrgId, QrId},
     link::Link,
     routing::{Compiled, Needs, Routing, Visitor},
     utm::Utm,
@@ -23,6 +23,8 @@ pub struct Route {
     pub org_id: OrgId,
     /// What the code belongs to.
     pub target: Target,
+    /// The link that a QR code leads through, and after how many visits that ends.
+    pub through: Option<(LinkId, Option<i64>)>,
     /// Where it leads whom its routing leads nowhere else, UTM fields included.
     pub destination: String,
     /// Where else it leads, and whom.
@@ -79,6 +81,7 @@ impl Route {
         Self {
             org_id: link.org_id,
             target: Target::Link(link.id),
+            through: None,
             destination: utm.map_or_else(|| link.destination.clone(), |utm| utm.apply(&link.destination)),
             routing: link.routing.as_ref().map(|routing| Compiled::new(routing, utm)).unwrap_or_default(),
             active: link.active && link.archived_at.is_none(),
@@ -110,6 +113,16 @@ impl Route {
         }
     }
 
+    /// Whose routing it is: the code's own, or that of the link that it leads through.
+    pub fn led_by(&self) -> Target {
+        self.through.map_or(self.target, |(link, _)| Target::Link(link))
+    }
+
+    /// Whether visits are counted against a limit.
+    pub fn has_limit(&self) -> bool {
+        self.max_visits.is_some() || self.through.is_some_and(|(_, most)| most.is_some())
+    }
+
     /// What of a visitor must be known before it is chosen where they are led.
     pub fn needs(&self) -> Needs {
         self.routing.needs()
@@ -117,7 +130,7 @@ impl Route {
 
     /// Where a visitor is led: the same one always to the same variant, in every process.
     pub fn choose(&self, visitor: &Visitor<'_>) -> Choice<'_> {
-        match self.routing.choose(self.target.row().1, visitor) {
+        match self.routing.choose(self.led_by().row().1, visitor) {
             Some(end) => Choice { branch: &end.branch, destination: &end.destination },
             None => Choice { branch: "", destination: &self.destination },
         }
@@ -134,55 +147,79 @@ impl Route {
     }
 }
 
-/// Loads the route of a code.
+/// Loads the route of a code. A QR code that leads through a link leads where the link leads, while both do.
 pub async fn find(conn: &mut PgConnection, domain: &str, code: &str) -> Result<Option<Route>, sqlx::Error> {
     let row = sqlx::query!(
-        r#"select l.id as "id: LinkId", l.org_id as "org_id: OrgId",
+        r#"select c.org_id as "org_id: OrgId", q.id as "qr_id?: QrId", l.id as "link_id?: LinkId",
                   coalesce((select l.fallback_destination from link_health h
-                            where h.link_id = l.id and h.state = 'failing'), l.destination) as "destination!",
-                  l.utm as "utm: Json<Utm>", l.routing as "routing: Json<Routing>",
-                  l.active and l.archived_at is null as "active!", l.starts_at, l.expires_at, l.max_visits,
-                  l.password_hash, l.password_version
-           from codes c join links l on l.id = c.target_id
-           where c.domain = $1 and c.code = $2 and c.kind = 1"#,
+                            where h.link_id = l.id and h.state = 'failing'), l.destination, q.content ->> 'url')
+                    as destination,
+                  l.utm as "utm?: Json<Utm>", l.routing as "routing?: Json<Routing>",
+                  coalesce(l.active and l.archived_at is null, true)
+                    and coalesce(q.active and q.archived_at is null, true) as "active!",
+                  greatest(l.starts_at, q.starts_at) as starts_at, least(l.expires_at, q.expires_at) as expires_at,
+                  l.max_visits as "max_visits?", q.max_scans as "max_scans?",
+                  coalesce(q.password_hash, l.password_hash) as password_hash,
+                  -- The link's passwords, asked for at the QR code, are none of the code's own.
+                  case when q.id is null then l.password_version when q.password_hash is null then -1 - l.password_version
+                       else q.password_version end as password_version
+           from codes c
+             left join qr_codes q on c.kind = 2 and q.id = c.target_id
+             left join links l on l.id = case c.kind when 1 then c.target_id else q.link_id end
+           where c.domain = $1 and c.code = $2"#,
         domain,
         code,
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| Route {
-        org_id: row.org_id,
-        target: Target::Link(row.id),
-        routing: row.routing.map(|Json(routing)| Compiled::new(&routing, row.utm.as_deref())).unwrap_or_default(),
-        destination: row.utm.map_or_else(|| row.destination.clone(), |Json(utm)| utm.apply(&row.destination)),
-        active: row.active,
-        starts_at: row.starts_at,
-        expires_at: row.expires_at,
-        max_visits: row.max_visits,
-        password: row.password_hash.map(|hash| (hash, row.password_version)),
+    Ok(row.and_then(|row| {
+        let destination = row.destination?;
+        let (target, max_visits, through) = match (row.qr_id, row.link_id) {
+            (Some(qr), link) => (Target::Qr(qr), row.max_scans, link.map(|link| (link, row.max_visits))),
+            (None, link) => (Target::Link(link?), row.max_visits, None),
+        };
+        Some(Route {
+            org_id: row.org_id,
+            target,
+            through,
+            routing: row.routing.map(|Json(routing)| Compiled::new(&routing, row.utm.as_deref())).unwrap_or_default(),
+            destination: row.utm.map_or_else(|| destination.clone(), |Json(utm)| utm.apply(&destination)),
+            active: row.active,
+            starts_at: row.starts_at,
+            expires_at: row.expires_at,
+            max_visits,
+            password: row.password_hash.zip(row.password_version),
+        })
     }))
 }
 
-/// Tells every process that a code leads elsewhere now. Part of the transaction that changed it.
-pub async fn tell_changed(conn: &mut PgConnection, domain: &str, code: &str) -> Result<(), sqlx::Error> {
-    tell_changed_many(conn, &[(domain, code)]).await
-}
+/// Codes that were told of, each behind its domain.
+pub type Told = Vec<(String, String)>;
 
-/// The same of many, each a domain and a code.
-pub async fn tell_changed_many(conn: &mut PgConnection, codes: &[(&str, &str)]) -> Result<(), sqlx::Error> {
+/// Tells every process that codes lead elsewhere now, each given as its domain and itself, and where one is a link's, that
+/// the QR codes do that lead through it. Part of the transaction that changed them; before a code is given back, and after
+/// it is taken.
+pub async fn tell_changed(conn: &mut PgConnection, codes: &[(&str, &str)]) -> Result<Told, sqlx::Error> {
     if codes.is_empty() {
-        return Ok(());
+        return Ok(vec![]);
     }
-    let told: Vec<String> = codes.iter().map(|(domain, code)| format!("{domain} {code}")).collect();
-    sqlx::query!("select pg_notify($1, told) from unnest($2::text[]) as told", CHANNEL, &told).fetch_all(conn).await?;
-    Ok(())
-}
-
-/// The same for many codes, each with its domain.
-pub async fn tell_all_changed(conn: &mut PgConnection, codes: &[(&str, &str)]) -> Result<(), sqlx::Error> {
-    let words: Vec<String> = codes.iter().map(|(domain, code)| format!("{domain} {code}")).collect();
-    sqlx::query!("select pg_notify($1, word) from unnest($2::text[]) word", CHANNEL, &words).fetch_all(conn).await?;
-    Ok(())
+    let (domains, codes): (Vec<String>, Vec<String>) =
+        codes.iter().map(|&(domain, code)| (domain.to_owned(), code.to_owned())).unzip();
+    let told = sqlx::query!(
+        r#"with given as (select * from unnest($2::text[], $3::text[]) as given (domain, code))
+           select domain as "domain!", code as "code!", pg_notify($1, domain || ' ' || code)::text as told
+           from (select domain, code from given
+                 union
+                 select q.domain, q.short_code from given
+                   join codes c on (c.domain, c.code) = (given.domain, given.code) and c.kind = 1
+                   join qr_codes q on q.link_id = c.target_id) changed"#,
+        CHANNEL,
+        &domains,
+        &codes,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(told.into_iter().map(|row| (row.domain, row.code)).collect())
 }
 
 /// Tells every process that own domains have changed. Part of the transaction that changed them.
@@ -209,6 +246,22 @@ pub async fn count(
     )
     .fetch_optional(conn)
     .await
+}
+
+/// Counts a visit of a route, and tells its number; `None` when all were had. Through a link it counts for both, or neither.
+pub async fn count_visit(conn: &mut PgConnection, route: &Route) -> Result<Option<i64>, sqlx::Error> {
+    let Some((link, most)) = route.through else {
+        return count(conn, route.org_id, route.target, route.max_visits).await;
+    };
+    let mut tx = conn.begin().await?;
+    if route.max_visits.is_some() && count(&mut tx, route.org_id, route.target, route.max_visits).await?.is_none() {
+        return Ok(None);
+    }
+    let number = count(&mut tx, route.org_id, Target::Link(link), most).await?;
+    if number.is_some() {
+        tx.commit().await?;
+    }
+    Ok(number)
 }
 
 /// How many visits of a target were counted.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::{Job, Queue};
 
-/// Switches off every link whose time is over.
+/// Switches off every link and QR code whose time is over.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExpireCodes {}
 

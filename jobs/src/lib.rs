@@ -17,6 +17,7 @@ pub mod link;
 pub mod link_health;
 pub mod mail;
 pub mod own_domain;
+pub mod qr;
 pub mod queue;
 pub mod quota;
 pub mod replay;

@@ -31,8 +31,8 @@ REFUSALS = [
     # RFC 3339 has years before 1970.
     (r"", r"(^|\.)(timestamp|from|to|startsAt|expiresAt|endsAt)$", r"from 1970 to 9999"),
     # Which folders and tags there are, and what else an address of ours means.
-    (r"^(create|update)(Link|Barcode)$", r"^(folderId|tagIds\[\d+\])$", r"not archived"),
-    (r"^(create|update)Link(Page)?$", r"^slug$", r"^is reserved"),
+    (r"^(create|update)(Link|QrCode|Barcode)$", r"^(folderId|tagIds\[\d+\])$", r"not archived"),
+    (r"^(create|update)(Link(Page)?|QrCode)$", r"^(slug|shortCode)$", r"^is reserved"),
     # Which members a condition has depends on what it asks for, and ids are there once.
     (r"^(create|update)Link$", r"^routing\.", r""),
     # Which domains are proven, and which are the installation's.
@@ -44,14 +44,21 @@ REFUSALS = [
     # An address has one of two forms.
     (r"^explainLink$", r"^address$", r"IPv4 or IPv6"),
     # An end comes after its beginning.
-    (r"^(create|update)Link$", r"^expiresAt$", r"after startsAt"),
+    (r"^(create|update)(Link|QrCode)$", r"^expiresAt$", r"after startsAt"),
+    # What only a dynamic code has, what it cannot be without, and which links and codes there are.
+    (r"^(create|update)(Link|QrCode)$", r"^(linkId|qrCodeId|content)$", r"of yours|is required|must have|a dynamic code"),
+    (r"^(create|update)QrCode$", r"", r"needs a dynamic code"),
+    # Contents have rules between their members, styles between their colours, and logos a format of their own.
+    (r"^(create|update)QrCode$", r"^(content|style)\.", r""),
+    (r"^(create|update)QrCode$", r"^content$", r"too long"),
     # What a barcode can say depends on its type, and which colours go together on each other.
     (r"^(create|update)Barcode$", r"^(value|style)$", r""),
     # How wide a picture must be depends on what is in it.
-    (r"^get(Canva)?BarcodeImage$", r"^size$", r"must be at least"),
+    (r"^get(Canva)?(QrCode|Barcode)Image$", r"^size$", r"must be at least"),
     (r"^(create|update)Barcode$", r"^integration\.url$", r"^must be a valid URL"),
     # A link within many keeps to the rules of a link alone.
-    (r"^changeLinks$", r"^operations\[\d+\]\.link\.(routing\.|(domain|slug|folderId|expiresAt)$|tagIds\[)", r""),
+    (r"^changeQrCodes$", r"^operations\[\d+\]\.qrCode\.", r""),
+    (r"^changeLinks$", r"^operations\[\d+\]\.link\.(routing\.|(domain|slug|folderId|expiresAt|qrCodeId)$|tagIds\[)", r""),
     # Which columns there are is said by the data, and whether it is what its format says.
     (r"^createImport$", r"^data$", r""),
     (r"^createImport$", r"^columns(\.|$)", r"must name columns"),

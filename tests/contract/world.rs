@@ -60,6 +60,9 @@ impl World {
             ids.entry("pages").or_default().push(made["id"].clone());
         }
         for n in 0..ENDPOINTS {
+            let body = json!({"isDynamic": true, "content": {"url": format!("https://shop.example/{n}")}});
+            let made = app.post("/api/qr", &auth, body).await.expect(201);
+            ids.entry("qrs").or_default().push(made["id"].clone());
             let body = json!({"type": "CODE_39", "value": format!("BOX-{n}")});
             let made = app.post("/api/barcode", &auth, body).await.expect(201);
             ids.entry("barcodes").or_default().push(made["id"].clone());

@@ -93,8 +93,12 @@ impl Operation {
             "changeLinks" => {
                 json!({"operations": [{"op": "create", "link": {"destination": "https://shop.example"}}]})
             }
+            "changeQrCodes" => {
+                json!({"operations": [{"op": "create", "qrCode": {"content": {"url": "https://shop.example"}}}]})
+            }
             "createImport" => json!({"format": "csv", "data": "url\nhttps://shop.example"}),
             "createLink" => json!({"destination": "https://shop.example"}),
+            "createQrCode" => json!({"content": {"url": "https://shop.example"}}),
             "createBarcode" => json!({"type": "CODE_128", "value": "INK-42"}),
             "createLinkPage" => json!({"title": "Acme"}),
             "createDomain" => json!({"name": "go.example.com"}),
@@ -117,6 +121,7 @@ pub struct Ids {
     delivery: String,
     replay: String,
     link: String,
+    qr: String,
     barcode: String,
     domain: String,
     page: String,
@@ -147,6 +152,7 @@ impl Ids {
         let mut made = vec![];
         for (path, body) in [
             ("/api/links", json!({"destination": "https://shop.example"})),
+            ("/api/qr", json!({"isDynamic": true, "content": {"url": "https://shop.example"}})),
             ("/api/barcode", json!({"type": "EAN_8", "value": "9638507"})),
             ("/api/domains", json!({"name": "go.acme.example"})),
             ("/api/link-pages", json!({"title": "Acme"})),
@@ -156,7 +162,7 @@ impl Ids {
             let answer = app.owner(org, "POST", path, Some(body)).await.expect(201);
             made.push(answer["id"].as_str().unwrap().to_owned());
         }
-        let [link, barcode, domain, page_of_links, folder, tag] = made.try_into().unwrap();
+        let [link, qr, barcode, domain, page_of_links, folder, tag] = made.try_into().unwrap();
         app.leaves_jobs("import.run");
         let file = json!({"format": "csv", "data": "url\nhttps://shop.example/imported"});
         let import = app.owner(org, "POST", "/api/imports", Some(file)).await.expect(202);
@@ -172,6 +178,7 @@ impl Ids {
             delivery: page["items"][0]["id"].as_str().unwrap().to_owned(),
             replay: replay["id"].as_str().unwrap().to_owned(),
             link,
+            qr,
             barcode,
             domain,
             page: page_of_links,
@@ -192,6 +199,8 @@ impl Ids {
             self.link.clone()
         } else if path.starts_with("/api/imports/") {
             self.import.clone()
+        } else if path.starts_with("/api/qr/") || path.starts_with("/api/canva/qr/") {
+            self.qr.clone()
         } else if path.starts_with("/api/barcode/") || path.starts_with("/api/canva/barcode/") {
             self.barcode.clone()
         } else if path.starts_with("/api/link-pages/") {

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     change::{Change, Happened, LinkChange},
     link::{self, Link},
+    qr::{self, QrCode},
     route,
 };
 use jobs::{change, expiry::ExpireCodes, store::Tx};
@@ -14,20 +15,22 @@ use crate::{
     registry::{Outcome, Run},
 };
 
-/// The most links of one transaction.
+/// The most links, and the most QR codes, of one transaction.
 const PORTION: i64 = 200;
 /// The most transactions of one run; what is left has another run at once.
 const PORTIONS: usize = 50;
 
-/// Switches off every link whose time is over, tells the processes that redirect, and publishes the events.
+/// Switches off every link and QR code whose time is over, tells the processes that redirect, and publishes the events.
 ///
-/// Safe twice: what is switched off is not found again, and a link's switch and its event commit together.
+/// Safe twice: what is switched off is not found again, and a switch and its event commit together.
 pub async fn expire(context: Context, _: ExpireCodes, _: Run) -> anyhow::Result<Outcome> {
     for _ in 0..PORTIONS {
         let mut tx = context.store.begin().await?;
-        let links = expire_links(&context, &mut tx, context.clock.now()).await?;
+        let now = context.clock.now();
+        let links = expire_links(&context, &mut tx, now).await?;
+        let codes = expire_qr_codes(&context, &mut tx, now).await?;
         tx.commit().await?;
-        if links < PORTION as usize {
+        if links.max(codes) < PORTION as usize {
             return Ok(Outcome::Done);
         }
     }
@@ -42,7 +45,7 @@ async fn expire_links(context: &Context, tx: &mut Tx<'_>, now: DateTime<Utc>) ->
     }
     link::deactivate(tx, &links, now).await?;
     let codes: Vec<(&str, &str)> = links.iter().map(|link| (link.domain.as_str(), link.slug.as_str())).collect();
-    route::tell_all_changed(tx, &codes).await?;
+    route::tell_changed(tx, &codes).await?;
     let ended = links.iter().map(|link| Link { active: false, updated_at: now, ..link.clone() });
     let happened: Vec<Happened<LinkChange>> = ended
         .map(|link| {
@@ -53,4 +56,21 @@ async fn expire_links(context: &Context, tx: &mut Tx<'_>, now: DateTime<Utc>) ->
         .collect();
     change::publish(tx, &happened, None, now, &context.chance).await?;
     Ok(links.len())
+}
+
+/// Ends one portion of QR codes; returns how many there were.
+async fn expire_qr_codes(context: &Context, tx: &mut Tx<'_>, now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
+    let codes = qr::lock_expired(tx, now, PORTION).await?;
+    if codes.is_empty() {
+        return Ok(0);
+    }
+    qr::deactivate(tx, &codes, now).await?;
+    let addresses = codes.iter().filter_map(|code| code.domain.as_deref().zip(code.short_code.as_deref()));
+    route::tell_changed(tx, &addresses.collect::<Vec<_>>()).await?;
+    let ended = codes.iter().map(|code| QrCode { active: false, updated_at: now, ..code.clone() });
+    let done: Vec<_> =
+        ended.map(|code| jobs::qr::Done { change: Change::Expired, before: None, code }).collect();
+    let base = &context.settings.short_url;
+    jobs::qr::publish(tx, &done, base, None, now, &context.chance).await?;
+    Ok(codes.len())
 }

@@ -149,7 +149,7 @@ async fn tell(
 ) -> anyhow::Result<()> {
     let Some(link) = link::find(tx, due.org_id, due.link_id).await? else { return Ok(()) };
     if link.fallback_destination.is_some() {
-        route::tell_changed(tx, &link.domain, &link.slug).await?;
+        route::tell_changed(tx, &[(&link.domain, &link.slug)]).await?;
     }
     let change = match transition {
         Transition::Failing => Change::Failing,

@@ -5,14 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     chance::Chance,
-    change::{self, Change, Click, Happened},
-    id::OrgId,
+    change::{self, Change, Click, Happened, Scan},
+    id::{LinkId, OrgId},
     link::{self, Link},
+    qr::{self, QrCode},
     route::Route,
     visit::{self, Counted, count_batches},
 };
 use jobs::{
-    change::{listeners, tell},
+    change::{Listeners, listeners, tell},
     quota,
     store::Tx,
     visit::CountVisits,
@@ -41,6 +42,7 @@ pub async fn count(context: Context, _: CountVisits, _: Run) -> anyhow::Result<O
         let used = visit::since(&mut tx, &orgs, quota::month(now)).await?;
         quota::check_scans(&mut tx, &used, now, &context.chance).await?;
         tell_clicks(&mut tx, &orgs, &visits, now, &context.chance).await?;
+        tell_scans(&mut tx, &orgs, &visits, now, &context.chance).await?;
         tx.commit().await?;
         if visits.is_empty() {
             return Ok(Outcome::Done);
@@ -58,12 +60,11 @@ async fn tell_clicks(
     chance: &Chance,
 ) -> Result<(), sqlx::Error> {
     let listeners = listeners::<Click>(tx, orgs).await?;
-    let heard: Vec<&Counted> = visits.iter().filter(|visit| listeners.any(visit.org_id)).collect();
+    let (heard, targets) = heard(&listeners, visits);
     if heard.is_empty() {
         return Ok(());
     }
-    let targets: BTreeSet<Uuid> = heard.iter().map(|visit| visit.target_id).collect();
-    let links = link::find_all(tx, &targets.into_iter().collect::<Vec<_>>()).await?;
+    let links = link::find_all(tx, &targets).await?;
     let links: HashMap<Uuid, (&Link, Route)> = links.iter().map(|link| (link.id.0, (link, Route::of(link)))).collect();
     let clicks: Vec<Happened<Click>> = heard
         .into_iter()
@@ -79,6 +80,50 @@ async fn tell_clicks(
         .collect();
     tell(tx, &listeners, &clicks, None, now, chance).await?;
     Ok(())
+}
+
+/// Tells those who listen of the scans of QR codes.
+async fn tell_scans(
+    tx: &mut Tx<'_>,
+    orgs: &[OrgId],
+    visits: &[Counted],
+    now: DateTime<Utc>,
+    chance: &Chance,
+) -> Result<(), sqlx::Error> {
+    let listeners = listeners::<Scan>(tx, orgs).await?;
+    let (heard, targets) = heard(&listeners, visits);
+    if heard.is_empty() {
+        return Ok(());
+    }
+    let codes: HashMap<Uuid, QrCode> =
+        qr::find_all(tx, &targets).await?.into_iter().map(|code| (code.id.0, code)).collect();
+    let through: Vec<Uuid> = codes.values().filter_map(|code| Some(code.link_id?.0)).collect();
+    let links = link::find_all(tx, &through).await?;
+    let routes: HashMap<LinkId, Route> = links.iter().map(|link| (link.id, Route::of(link))).collect();
+    let scans: Vec<Happened<Scan>> = heard
+        .into_iter()
+        .filter_map(|visit| {
+            let code = codes.get(&visit.target_id)?;
+            let route = code.link_id.and_then(|id| routes.get(&id));
+            let destination = route.map(|route| route.led(&visit.branch)).or_else(|| code.destination());
+            let subject = Scan {
+                qr_id: code.id.to_string(),
+                name: code.name.clone(),
+                short_code: code.short_code.clone()?,
+                visit: told(visit, destination.unwrap_or_default().to_owned()),
+            };
+            Some(Happened { org_id: visit.org_id, change: Change::Visited, at: visit.at, subject })
+        })
+        .collect();
+    tell(tx, &listeners, &scans, None, now, chance).await?;
+    Ok(())
+}
+
+/// The visits that somebody hears of, and whose they are.
+fn heard<'v, S>(listeners: &Listeners<S>, visits: &'v [Counted]) -> (Vec<&'v Counted>, Vec<Uuid>) {
+    let heard: Vec<&Counted> = visits.iter().filter(|visit| listeners.any(visit.org_id)).collect();
+    let targets: BTreeSet<Uuid> = heard.iter().map(|visit| visit.target_id).collect();
+    (heard, targets.into_iter().collect())
 }
 
 /// A visit as events tell it.

@@ -1,6 +1,6 @@
 //! The library on the wire.
 
-use domain::barcode::Shown;
+use domain::{barcode::Shown, qr};
 use poem_openapi::{Enum, Object};
 
 use crate::{
@@ -125,5 +125,47 @@ impl From<Vec<Shown>> for CanvaBarcodes {
             folder_name: row.folder_name,
         };
         Self { items: rows.into_iter().map(barcode).collect(), total }
+    }
+}
+
+/// A QR code.
+#[derive(Debug, Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+pub(super) struct CanvaQrCode {
+    /// Its id.
+    id: Text<text::QrId>,
+    /// What it is called.
+    name: String,
+    /// What it holds.
+    r#type: Text<text::QrType>,
+    /// The code that a dynamic one leads through.
+    short_code: Option<String>,
+    /// Whether it leads through a code.
+    is_dynamic: bool,
+    /// What its folder is called.
+    folder_name: Option<String>,
+}
+
+/// The first of a workspace's QR codes.
+#[derive(Debug, Object)]
+pub(super) struct CanvaQrCodes {
+    /// Them.
+    items: Vec<CanvaQrCode>,
+    /// How many there are of what was asked for.
+    total: i64,
+}
+
+impl From<Vec<qr::Shown>> for CanvaQrCodes {
+    fn from(rows: Vec<qr::Shown>) -> Self {
+        let total = rows.first().map_or(0, |row| row.total);
+        let code = |row: qr::Shown| CanvaQrCode {
+            id: row.id.to_string().into(),
+            name: row.name,
+            r#type: row.kind.into(),
+            is_dynamic: row.short_code.is_some(),
+            short_code: row.short_code,
+            folder_name: row.folder_name,
+        };
+        Self { items: rows.into_iter().map(code).collect(), total }
     }
 }

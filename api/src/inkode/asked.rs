@@ -5,7 +5,7 @@ use domain::{
     id::{LabelId, OrgId},
     label::{self, Kind},
     link::TAGS_MAX,
-    org,
+    org, password,
 };
 use poem_openapi::types::MaybeUndefined;
 use sqlx::PgConnection;
@@ -19,6 +19,8 @@ use crate::{
 
 /// The longest text that is searched for, in characters.
 const SEARCH_MAX: usize = 200;
+/// How many codes are tried where nobody chose one.
+pub(super) const CODE_TRIES: usize = 8;
 
 /// A session's organisation is the only one it sees. It may be named by our id or by the session issuer's.
 pub(super) async fn check_org(app: &App, caller: &Caller, asked: Option<&str>) -> Result<(), Failure> {
@@ -84,6 +86,12 @@ pub(super) fn length(text: &str, least: usize, most: usize) -> Option<String> {
         format!("must be {least} to {most} characters")
     };
     (!fits).then_some(rule)
+}
+
+/// The hash of a password. Its work would hold up every other request of the thread.
+pub(super) async fn hash(app: &App, password: String) -> Result<String, Failure> {
+    let chance = app.chance.clone();
+    tokio::task::spawn_blocking(move || password::hash(&password, &chance)).await.map_err(Failure::internal)
 }
 
 /// What a change says of a thing that can be absent: nothing, that it goes, or what it is.

@@ -98,7 +98,7 @@ impl LinkApi {
         let mut conn = app.store.pool().acquire().await?;
         let rows = link::list(&mut conn, caller.org_id, &wanted, after.as_ref(), limit + 1, app.clock.now()).await?;
         let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| After::new(wanted.sort, row).to_string().into());
+        let next_cursor = rows.last().filter(|_| more).map(|row| behind(&wanted, row).to_string().into());
         Ok(Json(ShortLinkPage { items: shape::complete(app, &mut conn, caller.org_id, rows).await?, next_cursor }))
     }
 
@@ -125,9 +125,9 @@ impl LinkApi {
             Begun::Fresh(creation) => creation,
         };
         let op = Op::Create(Box::new(draft));
-        let done = batch::one(app, caller, &mut creation.tx, op, request_id(request)).await?;
-        let created = creation.finish(&ShortLink::new(app, done.link.clone())).await?;
-        batch::forget(app, &[done]).await;
+        let (done, told) = batch::one(app, caller, &mut creation.tx, op, request_id(request)).await?;
+        let created = creation.finish(&ShortLink::new(app, done.link)).await?;
+        app.routes.forget_all(&told).await;
         Ok(created)
     }
 
@@ -190,12 +190,11 @@ impl LinkApi {
         let change = draft::change(app, input.value).await?;
         let mut tx = app.store.begin().await?;
         let op = Op::Update(id, batch::edit(app, change));
-        let done = batch::one(app, &auth.0, &mut tx, op, request_id(request)).await?;
+        let (done, told) = batch::one(app, &auth.0, &mut tx, op, request_id(request)).await?;
         tx.commit().await?;
-        let link = done.link.clone();
-        batch::forget(app, &[done]).await;
+        app.routes.forget_all(&told).await;
         let mut conn = app.store.pool().acquire().await?;
-        Ok(Json(self.show(&mut conn, link).await?))
+        Ok(Json(self.show(&mut conn, done.link).await?))
     }
 
     /// Delete a short link
@@ -209,9 +208,9 @@ impl LinkApi {
     ) -> Result<Deleted, Failed<Own>> {
         let (app, id) = (&self.0, read(&id.0)?);
         let mut tx = app.store.begin().await?;
-        let done = batch::one(app, &auth.0, &mut tx, Op::Delete(id), request_id(request)).await?;
+        let (_, told) = batch::one(app, &auth.0, &mut tx, Op::Delete(id), request_id(request)).await?;
         tx.commit().await?;
-        batch::forget(app, &[done]).await;
+        app.routes.forget_all(&told).await;
         Ok(Deleted::Gone)
     }
 }
@@ -221,6 +220,11 @@ impl LinkApi {
         let mut shown = shape::complete(&self.0, conn, link.org_id, vec![link]).await?;
         shown.pop().ok_or_else(no_link)
     }
+}
+
+/// The place behind a row of a list.
+fn behind(wanted: &Wanted, row: &Link) -> After {
+    After { sort: wanted.sort, id: row.id, updated_at: row.updated_at, title: row.title.clone() }
 }
 
 fn read(id: &str) -> Result<LinkId, Failure> {

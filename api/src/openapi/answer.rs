@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Operations that can conflict with the present state, beside those that take an `Idempotency-Key`.
-const CONFLICTS: [&str; 12] = [
+const CONFLICTS: [&str; 13] = [
     "retryWebhookDelivery",
     "createWebhookReplay",
     "createWebhooksReplay",
@@ -14,17 +14,29 @@ const CONFLICTS: [&str; 12] = [
     "updateLink",
     "updateLinkPage",
     "deleteDomain",
+    "updateQrCode",
     "updateFolder",
     "updateTag",
 ];
 
 /// Operations that can be asked for what cannot be done.
-const UNSUPPORTED: [&str; 4] = ["createBarcode", "updateBarcode", "getBarcodeImage", "getCanvaBarcodeImage"];
+const UNSUPPORTED: [&str; 8] = [
+    "createQrCode",
+    "updateQrCode",
+    "getQrCodeImage",
+    "createBarcode",
+    "updateBarcode",
+    "getBarcodeImage",
+    "getCanvaBarcodeImage",
+    "getCanvaQrCodeImage",
+];
 
 /// Operations that make something of which a plan includes so many, or take it back from the archive.
-const COUNTED: [&str; 7] = [
+const COUNTED: [&str; 9] = [
     "createLink",
     "updateLink",
+    "createQrCode",
+    "updateQrCode",
     "createWebhookEndpoint",
     "createIloveqrWebhook",
     "createInklinkEndpoint",

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+/// Objects that have one of their members and no other.
+const ONE_OF: [&str; 1] = ["QrContent"];
+
 /// Tidies every schema of the document.
 pub(super) fn tidy(document: &mut Value) {
     walk(document, &mut tidy_one);
@@ -18,6 +21,10 @@ pub(super) fn tidy(document: &mut Value) {
         }
         if let Some(example) = schema.get_mut("example") {
             drop_nulls(example);
+        }
+        if ONE_OF.contains(&name.as_str()) {
+            schema.insert("minProperties".into(), 1.into());
+            schema.insert("maxProperties".into(), 1.into());
         }
         if taken.contains(name) {
             let required = required(schema);

@@ -75,6 +75,13 @@ impl Routes {
         self.kept.invalidate(&key(domain, code)).await;
     }
 
+    /// The same of all that a change was told of.
+    pub async fn forget_all(&self, told: &[(String, String)]) {
+        for (domain, code) in told {
+            self.forget(domain, code).await;
+        }
+    }
+
     /// Hears of changes until the routes and their clones are gone. `direct` leads past any pooler.
     pub fn listen(&self, direct: PgPool) {
         let (kept, hosts, changes) = (self.kept.clone(), self.hosts.clone(), Arc::downgrade(&self.changes));

@@ -234,10 +234,9 @@ impl Writer {
     }
 }
 
-/// The first language of an `Accept-Language` header, without its region.
+/// The language that an `Accept-Language` header prefers, without its region.
 fn language(header: &str) -> String {
-    let first = header.split([',', ';']).next().unwrap_or_default().trim();
-    let plain = first.split('-').next().unwrap_or_default().to_ascii_lowercase();
+    let plain = preferred_language(header).split('-').next().unwrap_or_default().to_ascii_lowercase();
     let fits = (2..=3).contains(&plain.len()) && plain.bytes().all(|b| b.is_ascii_lowercase());
     if fits { plain } else { String::new() }
 }

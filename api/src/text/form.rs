@@ -5,11 +5,12 @@ use domain::{
     dialect::{Choice, DIALECTS, Dialect, DialectName},
     id::{
         BarcodeId as Barcode, DeliveryId as Delivery, EventId as Event, ImportId as Import, JobId as Job,
-        LinkId as Link, LinkPageId as LinkPage, OrgId as Org, OwnDomainId as OwnDomain, ReplayId as Replay,
-        UserId as User,
+        LinkId as Link, LinkPageId as LinkPage, OrgId as Org, OwnDomainId as OwnDomain, QrId as Qr,
+        ReplayId as Replay, UserId as User,
     },
     label::Kind,
     own_domain,
+    qr::content::Kind as QrKind,
 };
 use poem_openapi::registry::MetaSchema;
 use serde_json::Value;
@@ -75,11 +76,7 @@ forms! {
         ..MetaSchema::new("string")
     };
     /// A place in a list of links.
-    LinkCursor: MetaSchema {
-        pattern: Some(format!(r"^{}{ULID}(\.[ut][0-9A-Za-z_-]*)?$", Link::PREFIX)),
-        example: Some(format!("{}{EXAMPLE}", Link::PREFIX).into()),
-        ..MetaSchema::new("string")
-    };
+    LinkCursor: cursor(Link::PREFIX);
     /// A rule's or variant's id: 1 to 16 lower-case letters and digits.
     RoutingId: MetaSchema {
         pattern: Some("^[a-z0-9]{1,16}$".into()),
@@ -148,12 +145,64 @@ forms! {
         ..name(100)
     };
     /// The id of a link or a QR code.
-    CodeOwnerId: id(&[Link::PREFIX, "qr_"]);
+    CodeOwnerId: id(&[Link::PREFIX, Qr::PREFIX]);
     /// The domain that a code stands on.
     Host: MetaSchema {
         max_length: Some(253),
         pattern: Some("^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$".into()),
         example: Some("go.example.com".into()),
+        ..MetaSchema::new("string")
+    };
+    /// A QR code's id.
+    QrId: id(&[Qr::PREFIX]);
+    /// A place in a list of QR codes.
+    QrCursor: cursor(Qr::PREFIX);
+    /// What a QR code holds.
+    QrType = "QrCodeType": words("A kind of content.", &QrKind::ALL.map(QrKind::name));
+    /// The text of a QR code.
+    QrText: MetaSchema { min_length: Some(1), ..name(7089) };
+    /// One line of 200 characters.
+    Line: MetaSchema { pattern: Some(r"^[^\u0000\r\n]*$".into()), ..name(200) };
+    /// The same, and not empty.
+    Title: MetaSchema { min_length: Some(1), pattern: Some(r"^[^\u0000\r\n]+$".into()), ..name(200) };
+    /// Lines of 1000 characters.
+    Body: name(1000);
+    /// A phone number: 2 to 20 digits, with what people write between them.
+    PhoneNumber: MetaSchema {
+        pattern: Some(r"^\+?([ ().\/-]?[0-9]){2,20}$".into()),
+        max_length: Some(40),
+        example: Some("+1 555 010 0199".into()),
+        ..MetaSchema::new("string")
+    };
+    /// An e-mail address.
+    EmailAddress: MetaSchema {
+        pattern: Some(r"^[A-Za-z0-9.!#$%&'*+\/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?){0,2}$".into()),
+        max_length: Some(254),
+        example: Some("zoe@acme.example".into()),
+        ..MetaSchema::new("string")
+    };
+    /// The name of a wireless network: up to 32 bytes.
+    Ssid: MetaSchema {
+        min_length: Some(1),
+        max_length: Some(32),
+        pattern: Some(r"^[^\u0000-\u001f\u007f-\u009f]+$".into()),
+        example: Some("Cafe".into()),
+        ..MetaSchema::new("string")
+    };
+    /// What one must know to join a wireless network.
+    WifiPassword: MetaSchema { max_length: Some(64), pattern: Some("^[ -~]*$".into()), ..MetaSchema::new("string") };
+    /// An RFC 3339 time, or a date.
+    TimeOrDate: MetaSchema {
+        pattern: Some(
+            r"^(19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9]))?$".into(),
+        ),
+        example: Some("2026-06-01T18:00:00+02:00".into()),
+        ..MetaSchema::new("string")
+    };
+    /// A picture in base64.
+    LogoData: MetaSchema {
+        pattern: Some("^(data:image/(png|jpeg);base64,)?[A-Za-z0-9+/]+={0,2}$".into()),
+        max_length: Some(349_600),
         ..MetaSchema::new("string")
     };
     /// A barcode's id.
@@ -292,6 +341,15 @@ fn id(prefixes: &[&str]) -> MetaSchema {
     MetaSchema {
         pattern: Some(format!("^{before}{ULID}$")),
         example: Some(format!("{}{EXAMPLE}", prefixes[0]).into()),
+        ..MetaSchema::new("string")
+    }
+}
+
+/// An id and, where it counts, what the list goes by (`domain::place`).
+fn cursor(prefix: &str) -> MetaSchema {
+    MetaSchema {
+        pattern: Some(format!(r"^{prefix}{ULID}(\.[ut][0-9A-Za-z_-]*)?$")),
+        example: Some(format!("{prefix}{EXAMPLE}").into()),
         ..MetaSchema::new("string")
     }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     code,
     dialect::DialectName::Inkode,
-    id::{LabelId, LinkId},
+    id::{LabelId, LinkId, QrId},
     label::Kind,
     link::Link,
 };
@@ -53,6 +53,7 @@ fn view(link: &Link, base: &str) -> Value {
         "maxVisits": link.max_visits.map(integer),
         "folderId": link.folder_id.map(|id| Kind::Folder.spell(id)),
         "tagIds": link.tag_ids.iter().map(|id| Kind::Tag.spell(LabelId(*id))).collect::<Vec<_>>(),
+        "qrCodeIds": link.qr_ids.iter().map(|id| QrId(*id).to_string()).collect::<Vec<_>>(),
         "archived": link.archived_at.is_some(),
     }))
 }

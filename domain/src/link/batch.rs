@@ -3,8 +3,8 @@
 //! refused leaves the others alone.
 //!
 //! Deletions come first, then updates, then creations, so that a code which a deletion gives back can be taken. Locks are
-//! taken in one order (links by id, the organisation where its plan has a limit, labels, domains, codes by their text), so that two
-//! batches never wait for each other.
+//! taken in one order (links by id, the organisation where its plan has a limit, labels, QR codes by id, domains, codes by
+//! their text), so that two batches never wait for each other.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -20,12 +20,15 @@ use crate::{
     label::{self, Kind},
     link_health, own_domain,
     plan::{Plan, Quota},
+    qr,
     quota::{self, Full},
-    route,
+    route::{self, Told},
 };
 
 /// What a link's domain must be.
 pub const DOMAIN_RULE: &str = "must be a domain of yours that is verified";
+/// What a QR code must be to lead through a link.
+pub const CODE_RULE: &str = "must be a dynamic QR code of yours";
 /// How many codes are tried where nobody chose one.
 const TRIES: usize = 8;
 
@@ -73,6 +76,9 @@ pub enum Refused {
     /// The domain is none that the organisation has proven.
     #[error("domain {DOMAIN_RULE}")]
     Domain,
+    /// The QR code that is to lead through the link is none of the organisation's, or static.
+    #[error("qrCodeId {CODE_RULE}")]
+    QrCode,
     /// No code was found that is free.
     #[error("No free code was found.")]
     NoCode,
@@ -84,8 +90,8 @@ pub enum Refused {
     Full(#[from] Full),
 }
 
-/// Makes the changes in the caller's transaction; `base` is where the installation's own codes are reached. It tells the processes that redirect; the answers are in the order of
-/// `ops`.
+/// Makes the changes in the caller's transaction; `base` is where the installation's own codes are reached. The answers are
+/// in the order of `ops`; with them come the codes that the processes that redirect were told of.
 pub async fn run<E: From<Refused>>(
     conn: &mut PgConnection,
     org_id: OrgId,
@@ -93,8 +99,8 @@ pub async fn run<E: From<Refused>>(
     base: &str,
     ops: Vec<Op<E>>,
     chance: &Chance,
-) -> Result<Vec<Result<Done, E>>, sqlx::Error> {
-    let mut batch = Batch { org_id, answers: ops.iter().map(|_| None).collect(), done: vec![] };
+) -> Result<(Vec<Result<Done, E>>, Told), sqlx::Error> {
+    let mut batch = Batch { org_id, answers: ops.iter().map(|_| None).collect(), told: vec![] };
     let (deletes, edits, creates) = batch.sort(conn, ops).await?;
     batch.delete(conn, deletes).await?;
     let updates = batch.edit(edits);
@@ -103,6 +109,7 @@ pub async fn run<E: From<Refused>>(
     let mut room = Room { most, used: if most.is_some() { count(conn, org_id).await? } else { 0 } };
     let updates = batch.keep(updates, |draft| room.restore(draft));
     let (updates, creates) = batch.check_labels(conn, updates, creates).await?;
+    let (updates, creates) = batch.check_qr_codes(conn, updates, creates).await?;
     let (updates, creates) = batch.check_domains(conn, updates, creates).await?;
     let (updates, creates) = batch.take_codes(conn, updates, creates, base, chance).await?;
     let (creates, refused): (Vec<_>, Vec<_>) = creates.into_iter().partition(|_| room.take());
@@ -113,12 +120,20 @@ pub async fn run<E: From<Refused>>(
     insert_many(conn, &links_of(&creates)).await?;
     update_many(conn, &links_of(&updates)).await?;
     for draft in updates.iter().chain(&creates) {
+        let codes: Vec<Uuid> = draft.new_qr_codes().collect();
+        qr::attach(conn, org_id, draft.link.id, &codes, draft.link.updated_at).await?;
         link_health::follow(conn, draft.before.as_ref(), &draft.link, draft.link.updated_at).await?;
     }
-    updates.into_iter().for_each(|draft| batch.done.push((draft.n, Change::Updated, draft.before, draft.link)));
-    creates.into_iter().for_each(|draft| batch.done.push((draft.n, Change::Created, None, draft.link)));
-    batch.tell(conn).await?;
-    Ok(batch.answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(Refused::Unknown.into()))).collect())
+    let drafts = updates.iter().chain(&creates);
+    batch.tell(conn, drafts.flat_map(|draft| draft.before.iter().chain([&draft.link]))).await?;
+    for draft in updates {
+        batch.finish(draft.n, Done { change: Change::Updated, before: draft.before, link: draft.link });
+    }
+    for draft in creates {
+        batch.finish(draft.n, Done { change: Change::Created, before: None, link: draft.link });
+    }
+    let answers = batch.answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(Refused::Unknown.into())));
+    Ok((answers.collect(), batch.told))
 }
 
 /// A link that is about to be stored.
@@ -142,6 +157,11 @@ impl Draft {
     fn new_tags(&self) -> impl Iterator<Item = (usize, LabelId)> {
         let is_old = |id: &Uuid| self.before.as_ref().is_some_and(|before| before.tag_ids.contains(id));
         self.link.tag_ids.iter().enumerate().filter(move |(_, id)| !is_old(id)).map(|(n, id)| (n, LabelId(*id)))
+    }
+
+    fn new_qr_codes(&self) -> impl Iterator<Item = Uuid> {
+        let is_old = |id: &Uuid| self.before.as_ref().is_some_and(|before| before.qr_ids.contains(id));
+        self.link.qr_ids.iter().copied().filter(move |id| !is_old(id))
     }
 
     fn check_labels(&self, folders: &HashSet<LabelId>, tags: &HashSet<LabelId>) -> Result<(), Refused> {
@@ -196,12 +216,16 @@ type Edits<E> = Vec<(usize, Link, Edit<E>)>;
 struct Batch<E> {
     org_id: OrgId,
     answers: Vec<Option<Result<Done, E>>>,
-    done: Vec<(usize, Change, Option<Link>, Link)>,
+    told: Told,
 }
 
 impl<E: From<Refused>> Batch<E> {
     fn refuse(&mut self, n: usize, refused: Refused) {
         self.answers[n] = Some(Err(refused.into()));
+    }
+
+    fn finish(&mut self, n: usize, done: Done) {
+        self.answers[n] = Some(Ok(done));
     }
 
     /// Keeps the drafts that `rule` allows.
@@ -263,9 +287,13 @@ impl<E: From<Refused>> Batch<E> {
 
     async fn delete(&mut self, conn: &mut PgConnection, links: Vec<(usize, Link)>) -> Result<(), sqlx::Error> {
         let ids: Vec<Uuid> = links.iter().map(|(_, link)| link.id.0).collect();
+        // Before they are gone, and with them the knowledge which QR codes lead through them.
+        self.tell(conn, links.iter().map(|(_, link)| link)).await?;
         code::release_many(conn, self.org_id, &ids).await?;
         delete_many(conn, self.org_id, &ids).await?;
-        self.done.extend(links.into_iter().map(|(n, link)| (n, Change::Deleted, None, link)));
+        for (n, link) in links {
+            self.finish(n, Done { change: Change::Deleted, before: None, link });
+        }
         Ok(())
     }
 
@@ -292,6 +320,25 @@ impl<E: From<Refused>> Batch<E> {
         let folders = known(conn, self.org_id, Kind::Folder, folders).await?;
         let tags = known(conn, self.org_id, Kind::Tag, tags).await?;
         let rule = |draft: &Draft| draft.check_labels(&folders, &tags);
+        Ok((self.keep(updates, rule), self.keep(creates, rule)))
+    }
+
+    /// Refuses QR codes that are to lead through a link and cannot, and holds those that can.
+    async fn check_qr_codes(
+        &mut self,
+        conn: &mut PgConnection,
+        updates: Vec<Draft>,
+        creates: Vec<Draft>,
+    ) -> Result<(Vec<Draft>, Vec<Draft>), sqlx::Error> {
+        let asked: Vec<Uuid> = updates.iter().chain(&creates).flat_map(Draft::new_qr_codes).collect();
+        if asked.is_empty() {
+            return Ok((updates, creates));
+        }
+        let known: HashSet<Uuid> = qr::lock_dynamic(conn, self.org_id, &asked).await?.into_iter().collect();
+        let rule = |draft: &Draft| match draft.new_qr_codes().all(|id| known.contains(&id)) {
+            true => Ok(()),
+            false => Err(Refused::QrCode),
+        };
         Ok((self.keep(updates, rule), self.keep(creates, rule)))
     }
 
@@ -343,14 +390,14 @@ impl<E: From<Refused>> Batch<E> {
         Ok((self.keep(updates, rule), self.keep(creates, rule)))
     }
 
-    /// Tells the processes that redirect, and answers.
-    async fn tell(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let changed = self.done.iter().flat_map(|(_, _, before, link)| before.iter().chain([link]));
-        let changed: Vec<(&str, &str)> = changed.map(|link| (link.domain.as_str(), link.slug.as_str())).collect();
-        route::tell_changed_many(conn, &changed).await?;
-        for (n, change, before, link) in self.done.drain(..) {
-            self.answers[n] = Some(Ok(Done { change, before, link }));
-        }
+    /// Tells the processes that redirect.
+    async fn tell<'l>(
+        &mut self,
+        conn: &mut PgConnection,
+        links: impl Iterator<Item = &'l Link>,
+    ) -> Result<(), sqlx::Error> {
+        let codes: Vec<(&str, &str)> = links.map(|link| (link.domain.as_str(), link.slug.as_str())).collect();
+        self.told.extend(route::tell_changed(conn, &codes).await?);
         Ok(())
     }
 }

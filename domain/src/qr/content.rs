@@ -58,6 +58,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 9] =
+        [Self::Url, Self::Text, Self::Vcard, Self::Wifi, Self::Email, Self::Sms, Self::Phone, Self::Geo, Self::Event];
+
     /// Its name, outside and in rows.
     pub const fn name(self) -> &'static str {
         match self {

@@ -51,6 +51,17 @@ impl Format {
 #[error("must be at least {0} for this code")]
 pub struct TooSmall(pub u32);
 
+/// Why there is no picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoPicture {
+    /// The text is too long.
+    #[error("{0}")]
+    TooLong(#[from] TooLong),
+    /// The size is too small.
+    #[error("{0}")]
+    TooSmall(#[from] TooSmall),
+}
+
 /// What is drawn of dark modules, in modules from the upper left of the symbol.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Piece {

@@ -1,8 +1,8 @@
 //! How a QR code looks, and which looks are refused before a scanner is asked.
 
-use std::{fmt, str::FromStr};
-
 use serde::{Deserialize, Serialize};
+
+use crate::colour::Colour;
 
 /// The least contrast between foreground and background: what WCAG 2.1 (1.4.11) asks of graphics.
 pub const CONTRAST_LEAST: f64 = 3.0;
@@ -17,9 +17,9 @@ pub const LOGO_PERCENT: std::ops::RangeInclusive<u8> = 5..=40;
 #[serde(rename_all = "camelCase")]
 pub struct Style {
     /// The colour of its dark modules.
-    pub foreground: Color,
+    pub foreground: Colour,
     /// The colour behind them.
-    pub background: Color,
+    pub background: Colour,
     /// How many modules of background surround it.
     pub quiet_zone: u8,
     /// How much of it may be lost.
@@ -33,81 +33,13 @@ pub struct Style {
 impl Default for Style {
     fn default() -> Self {
         Self {
-            foreground: Color([0; 3]),
-            background: Color([255; 3]),
+            foreground: Colour([0; 3]),
+            background: Colour([255; 3]),
             quiet_zone: 4,
             error_correction: Level::M,
             shape: Shape::Square,
             logo_percent: 20,
         }
-    }
-}
-
-/// An sRGB colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Color(pub [u8; 3]);
-
-/// A text that is no colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be a colour such as #1a2b3c")]
-pub struct InvalidColor;
-
-impl FromStr for Color {
-    type Err = InvalidColor;
-
-    fn from_str(text: &str) -> Result<Self, InvalidColor> {
-        let digits = text.strip_prefix('#').ok_or(InvalidColor)?;
-        let mut parts = [0; 3];
-        hex::decode_to_slice(digits, &mut parts).map_err(|_| InvalidColor)?;
-        Ok(Self(parts))
-    }
-}
-
-impl fmt::Display for Color {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", hex::encode(self.0))
-    }
-}
-
-impl Serialize for Color {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Color {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl Color {
-    /// Relative luminance by WCAG 2.1, from 0 to 1.
-    pub fn luminance(self) -> f64 {
-        let linear = |part: u8| {
-            let part = f64::from(part) / 255.0;
-            if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
-        };
-        let [r, g, b] = self.0.map(linear);
-        0.2126 * r + 0.7152 * g + 0.0722 * b
-    }
-
-    /// The brightness that a camera without colours sees (ITU-R BT.601).
-    pub fn grey(self) -> u8 {
-        let [r, g, b] = self.0.map(u32::from);
-        u8::try_from((299 * r + 587 * g + 114 * b + 500) / 1000).unwrap_or(u8::MAX)
-    }
-
-    /// The contrast of two colours by WCAG 2.1, from 1 to 21.
-    pub fn contrast(self, other: Self) -> f64 {
-        let (a, b) = (self.luminance(), other.luminance());
-        (a.max(b) + 0.05) / (a.min(b) + 0.05)
-    }
-
-    /// `part` sixteenths less one of the way to `other`: 0 is this colour, 15 the other.
-    pub(super) fn towards(self, other: Self, part: u8) -> Self {
-        let mix = |a: u8, b: u8| (u16::from(a) * u16::from(15 - part) + u16::from(b) * u16::from(part) + 7) / 15;
-        Self(std::array::from_fn(|n| u8::try_from(mix(self.0[n], other.0[n])).unwrap_or(u8::MAX)))
     }
 }
 

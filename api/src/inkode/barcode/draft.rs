@@ -4,10 +4,11 @@
 use chrono::{DateTime, Utc};
 use domain::{
     barcode::{
-        BAR_HEIGHT, Barcode, Colour, EXTERNAL_ID_MAX, Integration, Kind, NAME_MAX, PROVIDER_MAX, QUIET_MAX, Style,
-        URL_MAX, normal, prove,
+        BAR_HEIGHT, Barcode, EXTERNAL_ID_MAX, Integration, Kind, NAME_MAX, PROVIDER_MAX, QUIET_MAX, Style, URL_MAX,
+        normal, prove,
     },
     caller::Caller,
+    colour::Colour,
     http_url::{HttpUrl, Rules},
     id::BarcodeId,
 };

@@ -20,7 +20,7 @@ use crate::{
 /// How a barcode is drawn. A member that is not given stays, and null makes it what it is by itself.
 #[derive(Debug, Default, Object, Deserialize)]
 #[oai(rename_all = "camelCase")]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub(super) struct BarcodeStyleInput {
     /// The colour of bars and cells; `#000000` by itself.
     pub(super) foreground: MaybeUndefined<Text<text::Colour>>,
@@ -37,7 +37,7 @@ pub(super) struct BarcodeStyleInput {
 /// What a barcode stands for in another system.
 #[derive(Debug, Object, Deserialize)]
 #[oai(rename_all = "camelCase")]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub(super) struct BarcodeIntegrationInput {
     /// The system: lower-case letters, digits, `.`, `_`, `-`.
     pub(super) provider: Text<text::Provider>,
@@ -46,6 +46,8 @@ pub(super) struct BarcodeIntegrationInput {
     /// Where it is seen.
     pub(super) url: Option<Text<text::ExternalUrl>>,
 }
+
+input::objects!(BarcodeStyleInput BarcodeIntegrationInput);
 
 /// A new barcode.
 #[derive(Debug, Object, Deserialize)]
@@ -59,7 +61,6 @@ pub(super) struct BarcodeInput {
     /// What it is called.
     pub(super) name: Option<Text<text::Name>>,
     /// How it is drawn.
-    #[serde(default, deserialize_with = "input::object")]
     pub(super) style: Option<BarcodeStyleInput>,
     /// Switched on; `true` if not given.
     pub(super) active: Option<bool>,
@@ -69,7 +70,6 @@ pub(super) struct BarcodeInput {
     #[oai(validator(max_items = 50, unique_items))]
     pub(super) tag_ids: Option<Vec<Text<text::TagId>>>,
     /// What it stands for in another system.
-    #[serde(default, deserialize_with = "input::object")]
     pub(super) integration: Option<BarcodeIntegrationInput>,
 }
 
@@ -104,7 +104,6 @@ pub(super) struct BarcodePatch {
     /// What it is called.
     pub(super) name: Option<Text<text::Name>>,
     /// How it is drawn.
-    #[serde(deserialize_with = "input::object_or_null")]
     pub(super) style: MaybeUndefined<BarcodeStyleInput>,
     /// Switched on.
     pub(super) active: Option<bool>,
@@ -114,7 +113,6 @@ pub(super) struct BarcodePatch {
     #[oai(validator(max_items = 50, unique_items))]
     pub(super) tag_ids: Option<Vec<Text<text::TagId>>>,
     /// What it stands for in another system.
-    #[serde(deserialize_with = "input::object_or_null")]
     pub(super) integration: MaybeUndefined<BarcodeIntegrationInput>,
     /// Whether it is put away: lists show it only when they are asked to.
     pub(super) archived: Option<bool>,

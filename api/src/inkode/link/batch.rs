@@ -3,7 +3,8 @@
 
 use domain::{
     caller::Caller,
-    link::batch::{self, DOMAIN_RULE, Done, Edit, Op, Refused},
+    link::batch::{self, CODE_RULE, DOMAIN_RULE, Done, Edit, Op, Refused},
+    route::Told,
 };
 use jobs::store::Tx;
 
@@ -13,20 +14,21 @@ use crate::{
     failure::{Failure, FieldError},
 };
 
-/// Makes the changes in the caller's transaction and publishes them. Behind the commit: [`forget`].
+/// Makes the changes in the caller's transaction and publishes them. Behind the commit, this process is to forget the routes
+/// that come with them; the others were told.
 pub(super) async fn run(
     app: &App,
     caller: &Caller,
     tx: &mut Tx<'_>,
     ops: Vec<Op<Failure>>,
     request_id: Option<String>,
-) -> Result<Vec<Result<Done, Failure>>, Failure> {
+) -> Result<(Vec<Result<Done, Failure>>, Told), Failure> {
     let base = &app.settings.short_url;
-    let answers = batch::run(tx, caller.org_id, caller.plan, base, ops, &app.chance).await?;
+    let (answers, told) = batch::run(tx, caller.org_id, caller.plan, base, ops, &app.chance).await?;
     let done: Vec<&Done> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
     let now = app.clock.now();
     jobs::link::publish(tx, &done, base, request_id.as_deref(), now, &app.chance).await?;
-    Ok(answers)
+    Ok((answers, told))
 }
 
 /// The same with one change.
@@ -36,19 +38,10 @@ pub(super) async fn one(
     tx: &mut Tx<'_>,
     op: Op<Failure>,
     request_id: Option<String>,
-) -> Result<Done, Failure> {
-    let answers = run(app, caller, tx, vec![op], request_id).await?;
-    answers.into_iter().next().unwrap_or_else(|| Err(Failure::internal("a change was not answered")))
-}
-
-/// Has this process see the changes at once; the others were told.
-pub(super) async fn forget(app: &App, done: &[Done]) {
-    for Done { before, link, .. } in done {
-        if let Some(before) = before {
-            app.routes.forget(&before.domain, &before.slug).await;
-        }
-        app.routes.forget(&link.domain, &link.slug).await;
-    }
+) -> Result<(Done, Told), Failure> {
+    let (answers, told) = run(app, caller, tx, vec![op], request_id).await?;
+    let done = answers.into_iter().next().unwrap_or_else(|| Err(Failure::internal("a change was not answered")))?;
+    Ok((done, told))
 }
 
 /// A change that was checked, to be made under the lock.
@@ -63,6 +56,7 @@ impl From<Refused> for Failure {
             Refused::Unknown => Self::not_found("link"),
             Refused::Twice => Self::conflict("link_twice", "An earlier operation of this call is of the same link."),
             Refused::Domain => Self::field("domain", DOMAIN_RULE),
+            Refused::QrCode => Self::field("qrCodeId", CODE_RULE),
             Refused::Taken { .. } => Self::conflict("slug_taken", refused.to_string()),
             Refused::NoCode => Self::internal("no free code was found"),
             Refused::Labels(wrong) => {

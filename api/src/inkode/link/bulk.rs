@@ -6,8 +6,8 @@ use domain::{
     id::LinkId,
     link::batch::{Done, Op},
 };
-use poem::{Request, http::StatusCode};
-use poem_openapi::{Enum, Object, OpenApi, param::Header, types::Example};
+use poem::Request;
+use poem_openapi::{Object, OpenApi, param::Header, types::Example};
 use serde::Deserialize;
 
 use super::{
@@ -19,18 +19,12 @@ use crate::{
     auth::{Auth, Session},
     failure::Failure,
     idempotency::{Begun, Created, Once},
+    inkode::bulk::{self, BYTES_MAX, OperationKind},
     input::{self, Input},
     server::{Tag, request_id},
     surface::{Failed, Own, Problem, problem},
     text::{self, Text},
 };
-
-/// The most operations of one call.
-const OPERATIONS_MAX: usize = 500;
-/// The most operations of one call that set a password: each takes a processor for some hundredths of a second.
-const PASSWORDS_MAX: usize = 50;
-/// The most bytes of a call.
-const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Up to 500 operations. Deletions come first, then updates, then creations; a link can be in one of them only.
 #[derive(Debug, Object, Deserialize)]
@@ -41,26 +35,13 @@ struct LinkBulk {
     operations: Vec<LinkOperation>,
 }
 
-/// What an operation does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Deserialize)]
-#[oai(rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-enum LinkOperationKind {
-    /// Creates the link that is given.
-    Create,
-    /// Makes the changes in the link with the id.
-    Update,
-    /// Deletes the link with the id.
-    Delete,
-}
-
 /// One operation.
 #[derive(Debug, Object, Deserialize)]
 #[serde(rename_all = "camelCase", remote = "Self")]
 struct LinkOperation {
     /// What it does.
     #[serde(deserialize_with = "input::required_word")]
-    op: LinkOperationKind,
+    op: OperationKind,
     /// The link; with `update` and `delete`.
     id: Option<Text<text::LinkId>>,
     /// The new link; with `create`.
@@ -77,11 +58,11 @@ impl Example for LinkBulk {
         let id = || Some("link_01M7YTM8APEC1AZXZFS492W0DN".into());
         Self {
             operations: vec![
-                LinkOperation { link: Some(ShortLinkInput::example()), ..operation(LinkOperationKind::Create) },
+                LinkOperation { link: Some(ShortLinkInput::example()), ..operation(OperationKind::Create) },
                 LinkOperation {
                     id: id(),
                     changes: Some(ShortLinkPatch::example()),
-                    ..operation(LinkOperationKind::Update)
+                    ..operation(OperationKind::Update)
                 },
             ],
         }
@@ -139,39 +120,17 @@ impl LinkBulkApi {
             Begun::Fresh(creation) => creation,
         };
         let id = request_id(request);
-        let (ops, places) = sorted(prepared);
-        let done = batch::run(app, caller, &mut creation.tx, ops, id.clone()).await?;
-        let mut done = done.into_iter();
-        let answers: Vec<_> = places
-            .into_iter()
-            .map(|refused| match refused {
-                Some(failure) => Err(failure),
-                None => done.next().unwrap_or_else(|| Err(Failure::internal("an operation was not answered"))),
-            })
-            .collect();
-        let made: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().ok().cloned()).collect();
-        let left = made.iter().filter(|done| done.change != Change::Deleted).map(|done| done.link.clone()).collect();
+        let (ops, places) = bulk::sorted(prepared);
+        let (done, told) = batch::run(app, caller, &mut creation.tx, ops, id.clone()).await?;
+        let answers = bulk::answers(places, done);
+        let made = answers.iter().filter_map(|answer| answer.as_ref().ok());
+        let left = made.filter(|done| done.change != Change::Deleted).map(|done| done.link.clone()).collect();
         let mut shown = shape::complete(app, &mut creation.tx, caller.org_id, left).await?.into_iter();
         let results = answers.into_iter().map(|answer| LinkOperationResult::new(answer, &mut shown, &id)).collect();
         let created = creation.finish(&LinkBulkResults { results }).await?;
-        batch::forget(app, &made).await;
+        app.routes.forget_all(&told).await;
         Ok(created)
     }
-}
-
-/// The operations that can be tried, and for each place the failure of one that cannot.
-fn sorted(prepared: Vec<Result<Op<Failure>, Failure>>) -> (Vec<Op<Failure>>, Vec<Option<Failure>>) {
-    let (mut ops, mut places) = (vec![], vec![]);
-    for operation in prepared {
-        match operation {
-            Ok(op) => {
-                ops.push(op);
-                places.push(None);
-            }
-            Err(failure) => places.push(Some(failure)),
-        }
-    }
-    (ops, places)
 }
 
 /// Checks each operation as far as that goes without what is stored.
@@ -180,14 +139,9 @@ async fn prepare(
     caller: &Caller,
     operations: Vec<LinkOperation>,
 ) -> Result<Vec<Result<Op<Failure>, Failure>>, Failure> {
-    let count = operations.len();
-    if !(1..=OPERATIONS_MAX).contains(&count) {
-        return Err(Failure::field("operations", format!("must have 1 to {OPERATIONS_MAX} items, not {count}")));
-    }
-    if operations.iter().filter(|operation| operation.sets_password()).count() > PASSWORDS_MAX {
-        return Err(Failure::field("operations", format!("must not set more than {PASSWORDS_MAX} passwords")));
-    }
-    let mut prepared = Vec::with_capacity(count);
+    let passwords = operations.iter().filter(|operation| operation.sets_password()).count();
+    bulk::check_count(operations.len(), passwords)?;
+    let mut prepared = Vec::with_capacity(operations.len());
     for operation in operations {
         prepared.push(operation.check(app, caller).await);
     }
@@ -202,17 +156,15 @@ impl LinkOperation {
 
     async fn check(self, app: &App, caller: &Caller) -> Result<Op<Failure>, Failure> {
         match (self.op, self.id, self.link, self.changes) {
-            (LinkOperationKind::Create, None, Some(link), None) => {
+            (OperationKind::Create, None, Some(link), None) => {
                 Ok(Op::Create(Box::new(draft::new(app, caller, link).await?)))
             }
-            (LinkOperationKind::Update, Some(id), None, Some(changes)) => {
+            (OperationKind::Update, Some(id), None, Some(changes)) => {
                 let (id, change) = (read(&id)?, draft::change(app, changes).await?);
                 Ok(Op::Update(id, batch::edit(app, change)))
             }
-            (LinkOperationKind::Delete, Some(id), None, None) => Ok(Op::Delete(read(&id)?)),
-            (LinkOperationKind::Create, ..) => Err(Failure::field("op", "create has the member link, and no other")),
-            (LinkOperationKind::Update, ..) => Err(Failure::field("op", "update has the members id and changes")),
-            (LinkOperationKind::Delete, ..) => Err(Failure::field("op", "delete has the member id, and no other")),
+            (OperationKind::Delete, Some(id), None, None) => Ok(Op::Delete(read(&id)?)),
+            (op, ..) => Err(op.misfit("link")),
         }
     }
 }
@@ -228,20 +180,15 @@ impl LinkOperationResult {
         shown: &mut impl Iterator<Item = ShortLink>,
         request_id: &Option<String>,
     ) -> Self {
-        let (status, link, problem) = match answer {
-            Ok(done) => {
-                let status = match done.change {
-                    Change::Created => StatusCode::CREATED,
-                    Change::Deleted => StatusCode::NO_CONTENT,
-                    _ => StatusCode::OK,
-                };
-                let link = if status == StatusCode::NO_CONTENT { None } else { shown.next() };
-                (status, link, None)
+        match answer {
+            Ok(Done { change, .. }) => {
+                let link = if change == Change::Deleted { None } else { shown.next() };
+                Self { status: bulk::status(change).as_u16(), link, problem: None }
             }
             Err(failure) => {
-                (failure.status, None, Some(problem(&failure, failure.status, request_id.as_deref().unwrap_or(""))))
+                let problem = problem(&failure, failure.status, request_id.as_deref().unwrap_or(""));
+                Self { status: failure.status.as_u16(), link: None, problem: Some(problem) }
             }
-        };
-        Self { status: status.as_u16(), link, problem }
+        }
     }
 }

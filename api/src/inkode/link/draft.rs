@@ -5,12 +5,12 @@ use domain::{
     caller::Caller,
     chance::Chance,
     code::Code,
-    id::{LabelId, LinkId},
+    id::{LabelId, LinkId, QrId},
     label::Kind,
-    link::{Link, TITLE_MAX, batch::DOMAIN_RULE, check_destination},
+    link::{Link, TITLE_MAX, batch::{CODE_RULE, DOMAIN_RULE}, check_destination},
     link_health::Health,
     own_domain::read_name,
-    password::{self, PASSWORD_MAX},
+    password::PASSWORD_MAX,
     routing::Routing,
     utm::{self, Utm},
 };
@@ -22,7 +22,7 @@ use super::shape::{ShortLinkInput, ShortLinkPatch, UtmFields};
 use crate::{
     app::App,
     failure::{Failure, FieldError},
-    inkode::asked::{broken_tags, folder, given, length, opened, tag_ids},
+    inkode::asked::{broken_tags, folder, given, hash, length, opened, tag_ids},
 };
 
 /// A change, checked as far as it can be without the link.
@@ -42,6 +42,7 @@ pub(super) struct Change {
     max_visits: Option<Option<i64>>,
     folder_id: Option<Option<LabelId>>,
     tag_ids: Option<Vec<Uuid>>,
+    qr_code_id: Option<QrId>,
     archived: Option<bool>,
 }
 
@@ -66,34 +67,13 @@ pub(super) async fn new(app: &App, caller: &Caller, input: ShortLinkInput) -> Re
             max_visits: given(input.max_visits),
             folder_id: given(input.folder_id),
             tag_ids: input.tag_ids,
+            qr_code_id: input.qr_code_id,
             archived: None,
         },
     )
     .await?;
-    let mut link = Link {
-        id: LinkId::new(now, &app.chance),
-        org_id: caller.org_id,
-        domain: String::new(),
-        slug: String::new(),
-        destination: String::new(),
-        fallback_destination: None,
-        health: None,
-        title: String::new(),
-        utm: None,
-        routing: None,
-        password_hash: None,
-        password_version: 0,
-        active: true,
-        starts_at: None,
-        expires_at: None,
-        max_visits: None,
-        folder_id: None,
-        tag_ids: vec![],
-        created_by: Some(caller.user_id),
-        created_at: now,
-        updated_at: now,
-        archived_at: None,
-    };
+    let mut link = Link::new(LinkId::new(now, &app.chance), caller.org_id, now);
+    link.created_by = Some(caller.user_id);
     change.apply(&mut link, now, &app.chance)?;
     Ok(link)
 }
@@ -127,6 +107,7 @@ pub(super) async fn change(app: &App, mut patch: ShortLinkPatch) -> Result<Chang
         max_visits: opened(patch.max_visits),
         folder_id: opened(patch.folder_id).map(|id| id.and_then(|id| Kind::Folder.read(&id).ok())),
         tag_ids: patch.tag_ids.as_deref().map(tag_ids),
+        qr_code_id: patch.qr_code_id.and_then(|id| id.parse().ok()),
         archived: patch.archived,
     })
 }
@@ -159,14 +140,9 @@ fn broken(patch: &ShortLinkPatch) -> Vec<FieldError> {
     if let MaybeUndefined::Value(id) = &patch.folder_id {
         rule("folderId", folder(id).err().map(|_| "must be the id of a folder".into()));
     }
+    rule("qrCodeId", patch.qr_code_id.as_deref().and_then(|id| id.parse::<QrId>().err()).map(|_| NO_CODE.into()));
     wrong.extend(patch.tag_ids.as_deref().map(broken_tags).unwrap_or_default());
     wrong
-}
-
-/// Its work would hold up every other request of the thread.
-async fn hash(app: &App, password: String) -> Result<String, Failure> {
-    let chance = app.chance.clone();
-    tokio::task::spawn_blocking(move || password::hash(&password, &chance)).await.map_err(Failure::internal)
 }
 
 fn named(fields: &UtmFields) -> [(&'static str, Option<&str>); 5] {
@@ -223,6 +199,9 @@ impl Change {
         link.folder_id = self.folder_id.unwrap_or(link.folder_id);
         if let Some(tags) = self.tag_ids {
             link.tag_ids = tags;
+        }
+        if let Some(id) = self.qr_code_id.filter(|id| !link.qr_ids.contains(&id.0)) {
+            link.qr_ids.push(id.0);
         }
         if let Some(archived) = self.archived {
             link.archived_at = archived.then(|| link.archived_at.unwrap_or(now));

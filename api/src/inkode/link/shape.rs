@@ -1,9 +1,16 @@
 //! Short links on the wire.
 
 use chrono::{DateTime, Utc};
-use domain::{code, id::OrgId, label::Kind, link::Link, link_page, utm::Utm};
+use domain::{
+    code,
+    id::{OrgId, QrId},
+    label::Kind,
+    link::Link,
+    link_page,
+    utm::Utm,
+};
 use poem_openapi::{Enum, Object, types::MaybeUndefined};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -101,6 +108,8 @@ pub(super) struct ShortLinkInput {
     /// Its tags.
     #[oai(validator(max_items = 50, unique_items))]
     pub(super) tag_ids: Option<Vec<Text<text::TagId>>>,
+    /// A dynamic QR code of yours that leads through it from then on.
+    pub(super) qr_code_id: Option<Text<text::QrId>>,
 }
 
 input::objects!(ShortLinkInput ShortLinkPatch);
@@ -123,6 +132,7 @@ impl poem_openapi::types::Example for ShortLinkInput {
             max_visits: None,
             folder_id: None,
             tag_ids: None,
+            qr_code_id: None,
         }
     }
 }
@@ -153,10 +163,10 @@ pub(super) struct ShortLinkPatch {
     /// Switched on.
     pub(super) active: Option<bool>,
     /// From when on it leads anywhere.
-    #[serde(deserialize_with = "moment")]
+    #[serde(deserialize_with = "timestamp::change")]
     pub(super) starts_at: MaybeUndefined<DateTime<Utc>>,
     /// Until when.
-    #[serde(deserialize_with = "moment")]
+    #[serde(deserialize_with = "timestamp::change")]
     pub(super) expires_at: MaybeUndefined<DateTime<Utc>>,
     /// After how many visits it ends.
     #[oai(validator(minimum(value = "1")))]
@@ -166,12 +176,10 @@ pub(super) struct ShortLinkPatch {
     /// Its tags, all of them.
     #[oai(validator(max_items = 50, unique_items))]
     pub(super) tag_ids: Option<Vec<Text<text::TagId>>>,
+    /// A dynamic QR code of yours that leads through it from then on, beside those that do already.
+    pub(super) qr_code_id: Option<Text<text::QrId>>,
     /// Whether it is put away: lists show it only when they are asked to, and it leads nowhere.
     pub(super) archived: Option<bool>,
-}
-
-fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<MaybeUndefined<DateTime<Utc>>, D::Error> {
-    Ok(timestamp::read(from)?.map_or(MaybeUndefined::Null, MaybeUndefined::Value))
 }
 
 impl poem_openapi::types::Example for ShortLinkPatch {
@@ -226,6 +234,8 @@ pub(super) struct ShortLink {
     tag_ids: Vec<Text<text::TagId>>,
     /// The link pages that it is on.
     link_pages: Vec<LinkPageOfLink>,
+    /// The QR codes that lead through it.
+    qr_code_ids: Vec<Text<text::QrId>>,
     /// Whether it is put away.
     archived: bool,
     /// When it was made.
@@ -256,6 +266,7 @@ impl ShortLink {
             folder_id: link.folder_id.map(|id| Kind::Folder.spell(id).into()),
             tag_ids: link.tag_ids.into_iter().map(|id| Kind::Tag.spell(domain::id::LabelId(id)).into()).collect(),
             link_pages: vec![],
+            qr_code_ids: link.qr_ids.into_iter().map(|id| QrId(id).to_string().into()).collect(),
             archived: link.archived_at.is_some(),
             created_at: link.created_at.into(),
             updated_at: link.updated_at.into(),
@@ -338,7 +349,7 @@ pub(super) enum LinkSort {
     Title,
 }
 
-impl From<LinkSort> for domain::link::Sort {
+impl From<LinkSort> for domain::place::Sort {
     fn from(sort: LinkSort) -> Self {
         match sort {
             LinkSort::Created => Self::Created,

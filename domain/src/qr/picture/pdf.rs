@@ -7,7 +7,7 @@ use image::RgbaImage;
 use pdf_writer::{Content, Filter, Finish, Name, Pdf, Rect, Ref};
 
 use super::{DOT, Picture, Piece};
-use crate::qr::style::Color;
+use crate::colour::Colour;
 
 const CATALOG: Ref = Ref::new(1);
 const PAGES: Ref = Ref::new(2);
@@ -69,7 +69,7 @@ impl Picture {
     }
 }
 
-fn fill(content: &mut Content, color: Color) {
+fn fill(content: &mut Content, color: Colour) {
     let [r, g, b] = color.0.map(|part| f32::from(part) / 255.0);
     content.set_fill_rgb(r, g, b);
 }

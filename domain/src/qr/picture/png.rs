@@ -4,9 +4,9 @@ use image::{RgbaImage, imageops};
 use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
 use super::{DOT, Picture, TooSmall};
-use crate::qr::{
-    style::{Color, Shape},
-    symbol::Symbol,
+use crate::{
+    colour::Colour,
+    qr::{style::Shape, symbol::Symbol},
 };
 
 /// Points per side of a pixel that are asked whether they are dark.
@@ -49,7 +49,7 @@ struct Raster<'p> {
 
 impl Raster<'_> {
     /// The colours between background and foreground.
-    fn shades(&self) -> [Color; 16] {
+    fn shades(&self) -> [Colour; 16] {
         let style = &self.picture.style;
         let part = |n| style.background.towards(style.foreground, u8::try_from(n).unwrap_or(15));
         std::array::from_fn(part)

@@ -1,13 +1,12 @@
-//! The orders of a list of links, and places in it. A place holds what the order goes by, so that a page begins where the
-//! one before ended, also when that link was renamed or deleted meanwhile.
+//! The orders of lists, and places in them. A place holds what the order goes by, so that a page begins where the one before
+//! ended, also when the thing there was renamed or deleted meanwhile.
 
 use std::{fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 
-use super::Link;
-use crate::id::{InvalidId, LinkId};
+use crate::id::InvalidId;
 
 /// The last moment that is taken, the end of the year 9999, in microseconds.
 const LAST: i64 = 253_402_300_799_999_999;
@@ -24,27 +23,20 @@ pub enum Sort {
     Title,
 }
 
-/// A place in a list: behind this link, as it was. Spelled as the link's id and, where it counts, what the list goes by.
+/// A place in a list: behind this thing, as it was. Spelled as its id and, where it counts, what the list goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct After {
+pub struct After<I> {
     /// In which order.
     pub sort: Sort,
-    /// The link.
-    pub id: LinkId,
+    /// The thing.
+    pub id: I,
     /// When it was changed; counts in [`Sort::Updated`].
     pub updated_at: DateTime<Utc>,
     /// Its title; counts in [`Sort::Title`].
     pub title: String,
 }
 
-impl After {
-    /// The place behind `link`.
-    pub fn new(sort: Sort, link: &Link) -> Self {
-        Self { sort, id: link.id, updated_at: link.updated_at, title: link.title.clone() }
-    }
-}
-
-impl fmt::Display for After {
+impl<I: fmt::Display> fmt::Display for After<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.sort {
             Sort::Created => write!(f, "{}", self.id),
@@ -54,7 +46,7 @@ impl fmt::Display for After {
     }
 }
 
-impl FromStr for After {
+impl<I: FromStr<Err = InvalidId>> FromStr for After<I> {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
