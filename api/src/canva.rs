@@ -98,7 +98,11 @@ impl CanvaApi {
         size: Query<Option<i64>>,
     ) -> Result<Picture<false>, Failed<Own>> {
         let size = size_of(size.0, qr_drawing::SIZE);
-        Ok(Picture::new(qr_drawing::picture(&self.0, allowed(&auth)?, &id.0, PageFormat::Png, size).await?, PictureFormat::Png, request))
+        Ok(Picture::new(
+            qr_drawing::picture(&self.0, allowed(&auth)?, &id.0, PageFormat::Png, size).await?,
+            PictureFormat::Png,
+            request,
+        ))
     }
 
     /// List the workspace's barcodes

@@ -18,8 +18,7 @@ mod words;
 use anyhow::bail;
 
 /// What `bin/bench` measures, in this order.
-const ALL: [&str; 8] =
-    ["queue", "growth", "scale", "deliveries", "replay", "retention", "redirects", "picture"];
+const ALL: [&str; 8] = ["queue", "growth", "scale", "deliveries", "replay", "retention", "redirects", "picture"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

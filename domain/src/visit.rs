@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use self::{
-    count::{Counted, count_batches},
+    count::{Counted, count_batches, last_batch},
     read::{Traffic, since, totals, traffic},
     tally::{FACETS, OTHERS, Sum, Tally, Total},
 };

@@ -84,7 +84,8 @@ async fn codes_are_made_as_long_as_the_plan_has_room() {
 async fn two_calls_that_want_the_same_end_both_with_one_winner_for_each() {
     let app = TestApp::start().await;
     let org = app.org("acme").await;
-    let (a, b) = (dynamic(&app, &org, json!({"shortCode": "a"})).await, dynamic(&app, &org, json!({"shortCode": "b"})).await);
+    let (a, b) =
+        (dynamic(&app, &org, json!({"shortCode": "a"})).await, dynamic(&app, &org, json!({"shortCode": "b"})).await);
     let call = |first: &Value, second: &Value, codes: [&str; 2]| {
         let create = |code: &str| json!({"op": "create", "qrCode": {"isDynamic": true, "content": {"url": SHOP}, "shortCode": code}});
         let update = |code: &Value| json!({"op": "update", "id": code["id"], "changes": {"name": codes[0]}});
@@ -92,10 +93,8 @@ async fn two_calls_that_want_the_same_end_both_with_one_winner_for_each() {
     };
     for round in 0..5 {
         let (x, y) = (format!("x{round}"), format!("y{round}"));
-        let (one, two) = tokio::join!(
-            bulk(&app, &org, call(&a, &b, [&x, &y])),
-            bulk(&app, &org, call(&b, &a, [&y, &x]))
-        );
+        let (one, two) =
+            tokio::join!(bulk(&app, &org, call(&a, &b, [&x, &y])), bulk(&app, &org, call(&b, &a, [&y, &x])));
         let mut made = [statuses(&one), statuses(&two)].concat();
         made.sort_unstable();
         assert_eq!(made, [200, 200, 200, 200, 201, 201, 409, 409]);

@@ -68,8 +68,7 @@ async fn expire_qr_codes(context: &Context, tx: &mut Tx<'_>, now: DateTime<Utc>)
     let addresses = codes.iter().filter_map(|code| code.domain.as_deref().zip(code.short_code.as_deref()));
     route::tell_changed(tx, &addresses.collect::<Vec<_>>()).await?;
     let ended = codes.iter().map(|code| QrCode { active: false, updated_at: now, ..code.clone() });
-    let done: Vec<_> =
-        ended.map(|code| jobs::qr::Done { change: Change::Expired, before: None, code }).collect();
+    let done: Vec<_> = ended.map(|code| jobs::qr::Done { change: Change::Expired, before: None, code }).collect();
     let base = &context.settings.short_url;
     jobs::qr::publish(tx, &done, base, None, now, &context.chance).await?;
     Ok(codes.len())

@@ -14,6 +14,7 @@ use domain::{
     chance::Chance,
     clock::Clock,
     id::{OrgId, new_uuid},
+    routing::preferred_language,
     visit::{self, Visit, visitor},
 };
 use jobs::{

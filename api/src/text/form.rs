@@ -5,8 +5,8 @@ use domain::{
     dialect::{Choice, DIALECTS, Dialect, DialectName},
     id::{
         BarcodeId as Barcode, DeliveryId as Delivery, EventId as Event, ImportId as Import, JobId as Job,
-        LinkId as Link, LinkPageId as LinkPage, OrgId as Org, OwnDomainId as OwnDomain, QrId as Qr,
-        ReplayId as Replay, UserId as User,
+        LinkId as Link, LinkPageId as LinkPage, OrgId as Org, OwnDomainId as OwnDomain, QrId as Qr, ReplayId as Replay,
+        UserId as User,
     },
     label::Kind,
     own_domain,

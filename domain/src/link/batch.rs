@@ -125,7 +125,8 @@ pub async fn run<E: From<Refused>>(
         link_health::follow(conn, draft.before.as_ref(), &draft.link, draft.link.updated_at).await?;
     }
     let drafts = updates.iter().chain(&creates);
-    batch.tell(conn, drafts.flat_map(|draft| draft.before.iter().chain([&draft.link]))).await?;
+    let changed: Vec<&Link> = drafts.flat_map(|draft| draft.before.iter().chain([&draft.link])).collect();
+    batch.tell(conn, &changed).await?;
     for draft in updates {
         batch.finish(draft.n, Done { change: Change::Updated, before: draft.before, link: draft.link });
     }
@@ -288,7 +289,7 @@ impl<E: From<Refused>> Batch<E> {
     async fn delete(&mut self, conn: &mut PgConnection, links: Vec<(usize, Link)>) -> Result<(), sqlx::Error> {
         let ids: Vec<Uuid> = links.iter().map(|(_, link)| link.id.0).collect();
         // Before they are gone, and with them the knowledge which QR codes lead through them.
-        self.tell(conn, links.iter().map(|(_, link)| link)).await?;
+        self.tell(conn, &links.iter().map(|(_, link)| link).collect::<Vec<_>>()).await?;
         code::release_many(conn, self.org_id, &ids).await?;
         delete_many(conn, self.org_id, &ids).await?;
         for (n, link) in links {
@@ -391,12 +392,8 @@ impl<E: From<Refused>> Batch<E> {
     }
 
     /// Tells the processes that redirect.
-    async fn tell<'l>(
-        &mut self,
-        conn: &mut PgConnection,
-        links: impl Iterator<Item = &'l Link>,
-    ) -> Result<(), sqlx::Error> {
-        let codes: Vec<(&str, &str)> = links.map(|link| (link.domain.as_str(), link.slug.as_str())).collect();
+    async fn tell(&mut self, conn: &mut PgConnection, links: &[&Link]) -> Result<(), sqlx::Error> {
+        let codes: Vec<(&str, &str)> = links.iter().map(|link| (link.domain.as_str(), link.slug.as_str())).collect();
         self.told.extend(route::tell_changed(conn, &codes).await?);
         Ok(())
     }

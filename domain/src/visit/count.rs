@@ -52,14 +52,19 @@ pub struct Counted {
     pub branch: String,
 }
 
-/// Counts the oldest batches, some 20,000 visits; the visits that it counted, or `None` while another counts. Part of the
-/// caller's transaction: two who count at once could both take a visitor for new.
-pub async fn count_batches(conn: &mut PgConnection) -> Result<Option<Vec<Counted>>, sqlx::Error> {
+/// The newest batch that waits.
+pub async fn last_batch(conn: &mut PgConnection) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!("select id from visit_batches order by id desc limit 1").fetch_optional(conn).await
+}
+
+/// Counts the oldest batches, some 20,000 visits, none newer than `last`; the visits that it counted, or `None` while another
+/// counts. Part of the caller's transaction: two who count at once could both take a visitor for new.
+pub async fn count_batches(conn: &mut PgConnection, last: Uuid) -> Result<Option<Vec<Counted>>, sqlx::Error> {
     let alone = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "alone!""#, COUNTING);
     if !alone.fetch_one(&mut *conn).await? {
         return Ok(None);
     }
-    let visits = sqlx::query_file_as!(Counted, "src/visit/count.sql", PORTION).fetch_all(&mut *conn).await?;
+    let visits = sqlx::query_file_as!(Counted, "src/visit/count.sql", PORTION, last).fetch_all(&mut *conn).await?;
     let mut days: HashMap<(OrgId, Uuid, NaiveDate), Tally> = HashMap::new();
     let mut totals: HashMap<(OrgId, Uuid), Total> = HashMap::new();
     for visit in &visits {

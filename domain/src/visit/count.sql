@@ -1,7 +1,8 @@
 with taken as (
   delete from visit_batches where id in (
     -- As many of the oldest as hold $1 visits, and one at least.
-    select id from (select id, sum(size) over (order by id) - size as before from visit_batches order by id limit 2000) b
+    select id from (select id, sum(size) over (order by id) - size as before
+                    from visit_batches where id <= $2 order by id limit 2000) b
     where before < $1)
   returning *
 ), fresh as (

@@ -7,7 +7,11 @@ use domain::{
     code::Code,
     id::{LabelId, LinkId, QrId},
     label::Kind,
-    link::{Link, TITLE_MAX, batch::{CODE_RULE, DOMAIN_RULE}, check_destination},
+    link::{
+        Link, TITLE_MAX,
+        batch::{CODE_RULE, DOMAIN_RULE},
+        check_destination,
+    },
     link_health::Health,
     own_domain::read_name,
     password::PASSWORD_MAX,
@@ -140,7 +144,7 @@ fn broken(patch: &ShortLinkPatch) -> Vec<FieldError> {
     if let MaybeUndefined::Value(id) = &patch.folder_id {
         rule("folderId", folder(id).err().map(|_| "must be the id of a folder".into()));
     }
-    rule("qrCodeId", patch.qr_code_id.as_deref().and_then(|id| id.parse::<QrId>().err()).map(|_| NO_CODE.into()));
+    rule("qrCodeId", patch.qr_code_id.as_deref().and_then(|id| id.parse::<QrId>().err()).map(|_| CODE_RULE.into()));
     wrong.extend(patch.tag_ids.as_deref().map(broken_tags).unwrap_or_default());
     wrong
 }

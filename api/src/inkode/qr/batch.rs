@@ -38,6 +38,8 @@ impl Op {
         match self {
             Self::Delete(_) => (0, ""),
             Self::Update(..) => (1, ""),
+            // Codes that nobody chose are nobody else's wish either.
+            Self::Create(new) if !new.chosen => (2, ""),
             Self::Create(new) => (2, new.draft.code.short_code.as_deref().unwrap_or("")),
         }
     }

@@ -147,7 +147,8 @@ impl QrBulkApi {
         let passwords = operations.iter().filter(|operation| operation.sets_password()).count();
         bulk::check_count(operations.len(), passwords)?;
         let updated = operations.iter().filter(|operation| operation.changes.is_some());
-        let updated: Vec<_> = updated.filter_map(|operation| Some(operation.id.as_deref()?.parse::<QrId>().ok()?.0)).collect();
+        let updated: Vec<_> =
+            updated.filter_map(|operation| Some(operation.id.as_deref()?.parse::<QrId>().ok()?.0)).collect();
         let rows = qr::find_all(&mut *app.store.pool().acquire().await?, &updated).await?;
         let rows = rows.into_iter().filter(|row| row.org_id == caller.org_id);
         let dynamic: HashMap<QrId, bool> = rows.map(|row| (row.id, row.is_dynamic())).collect();
