@@ -2,6 +2,7 @@
 //! receivers. One binary, one file per noun.
 
 mod address;
+mod alert;
 mod api_key;
 mod auth;
 mod barcode;
@@ -21,6 +22,7 @@ mod endpoint;
 mod event;
 mod example;
 mod expiry;
+mod export;
 mod fleet;
 mod health;
 mod housekeeping;

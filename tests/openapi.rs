@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::support::TestApp;
 
 /// Every route that the five documents and our own surfaces promise.
-const PROMISED: [(&str, &str); 105] = [
+const PROMISED: [(&str, &str); 112] = [
     ("POST", "/api/v1/events"),
     ("POST", "/api/v1/events/batch"),
     ("GET", "/api/webhooks/endpoints"),
@@ -66,6 +66,8 @@ const PROMISED: [(&str, &str); 105] = [
     ("GET", "/api/qr"),
     ("POST", "/api/qr"),
     ("POST", "/api/qr/bulk"),
+    ("GET", "/api/qr/export"),
+    ("GET", "/api/visits/export"),
     ("GET", "/api/qr/{id}"),
     ("PATCH", "/api/qr/{id}"),
     ("DELETE", "/api/qr/{id}"),
@@ -111,6 +113,11 @@ const PROMISED: [(&str, &str); 105] = [
     ("DELETE", "/api/v1/webhooks/{id}/"),
     ("POST", "/api/v1/webhooks/{id}/rotate/"),
     ("GET", "/api/v1/webhooks/{id}/deliveries/"),
+    ("GET", "/api/alerts"),
+    ("POST", "/api/alerts"),
+    ("GET", "/api/alerts/{id}"),
+    ("PATCH", "/api/alerts/{id}"),
+    ("DELETE", "/api/alerts/{id}"),
     ("GET", "/api/cron/{work}"),
     ("POST", "/api/cron/{work}"),
     ("GET", "/healthz"),

@@ -27,7 +27,8 @@ use crate::support::{
 };
 
 /// The kinds that have a story below.
-const TOLD: [&str; 12] = [
+const TOLD: [&str; 13] = [
+    "alerts.check",
     "codes.expire",
     "delivery.attempt",
     "domain.verify",
@@ -440,5 +441,24 @@ async fn a_destination_is_asked_once_for_one_check() {
         assert_eq!(shop.received().len(), 1, "{how:?}");
         let path = format!("/api/links/{}", text(&link["id"]));
         assert_eq!(app.owner(&org, "GET", &path, None).await.expect(200)["health"]["state"], "healthy", "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_alert_is_told_once() {
+    for how in BOTH {
+        let app = TestApp::start().await;
+        let org = app.org("acme").await;
+        let link = app.owner(&org, "POST", "/api/links", Some(json!({"destination": "https://shop.example"}))).await;
+        let body = json!({"targetId": link.expect(201)["id"], "kind": "silence", "hours": 1});
+        app.owner(&org, "POST", "/api/alerts", Some(body)).await.expect(201);
+        app.clock.advance(Duration::hours(2));
+        let mut tx = app.store.begin().await.unwrap();
+        let entry = jobs::schedule::entry("alerts.check").unwrap();
+        entry.announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
+        tx.commit().await.unwrap();
+        run_twice(&app, &app.context, Queue::System, how).await;
+        app.drain().await;
+        assert_eq!(app.mails().await.len(), 1, "{how:?}");
     }
 }

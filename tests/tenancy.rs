@@ -23,6 +23,7 @@ pub struct Things {
     link: String,
     qr: String,
     barcode: String,
+    alert: String,
     domain: String,
     page: String,
     folder: String,
@@ -65,6 +66,8 @@ impl Things {
             made.push(app.post(path, &auth, body).await.expect(201)["id"].as_str().unwrap().to_owned());
         }
         let [link, qr, barcode, domain, page_of_links, folder, tag] = made.try_into().unwrap();
+        let alert = json!({"targetId": link, "kind": "silence"});
+        let alert = app.post("/api/alerts", &auth, alert).await.expect(201)["id"].as_str().unwrap().to_owned();
         let file = json!({"format": "csv", "data": "url\nhttps://shop.example/imported"});
         let import = app.post("/api/imports", &auth, file).await.expect(202)["id"].as_str().unwrap().to_owned();
         app.drain().await;
@@ -76,6 +79,7 @@ impl Things {
             replay,
             link,
             qr,
+            alert,
             barcode,
             domain,
             page: page_of_links,
@@ -105,6 +109,7 @@ impl Things {
             ("/api/imports/{id}", &self.import),
             ("/api/links/", &self.link),
             ("/api/qr/", &self.qr),
+            ("/api/alerts/", &self.alert),
             ("/api/barcode/", &self.barcode),
             ("/api/domains/", &self.domain),
             ("/api/link-pages/", &self.page),
@@ -170,6 +175,7 @@ async fn rows(app: &TestApp) -> Vec<String> {
         "codes",
         "qr_codes",
         "barcodes",
+        "alerts",
         "domains",
         "link_pages",
         "imports",

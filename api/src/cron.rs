@@ -3,7 +3,7 @@
 
 mod secret;
 
-use jobs::{expiry::ExpireCodes, job::Job as _, link_health::SweepLinkHealth, schedule};
+use jobs::{alert::CheckAlerts, expiry::ExpireCodes, job::Job as _, link_health::SweepLinkHealth, schedule};
 use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, registry::MetaSchema};
 
@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// The last part of each path, and the kind of the schedule's entry that it announces.
-pub const ROUTES: [(&str, &str); 2] = [("expire", ExpireCodes::KIND), ("link-health-checks", SweepLinkHealth::KIND)];
+pub const ROUTES: [(&str, &str); 3] =
+    [("expire", ExpireCodes::KIND), ("link-health-checks", SweepLinkHealth::KIND), ("qr-alerts", CheckAlerts::KIND)];
 
 /// The name of scheduled work.
 #[derive(Debug)]

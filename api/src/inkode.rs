@@ -1,11 +1,13 @@
 //! Inkode's workspace surface, opened by a session: links, QR codes and barcodes with their folders and tags; webhook
 //! endpoints of every dialect, their deliveries and replays.
 
+mod alert;
 pub(crate) mod asked;
 pub(crate) mod barcode;
 mod bulk;
 mod delivery;
 mod endpoint;
+mod export;
 mod import;
 mod label;
 mod link;
@@ -16,12 +18,14 @@ mod replay;
 mod stats;
 
 pub use self::{
+    alert::AlertApi,
     barcode::BarcodeApi,
     delivery::{DeliveryApi, DeliveryState},
     endpoint::EndpointApi,
+    export::ExportApi,
     import::ImportApi,
     label::LabelApi,
-    link::{LinkApi, LinkBulkApi, LinkExportApi},
+    link::{LinkApi, LinkBulkApi},
     link_page::LinkPageApi,
     own_domain::OwnDomainApi,
     qr::{QrApi, QrBulkApi},

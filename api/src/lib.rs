@@ -7,6 +7,7 @@ pub mod app;
 pub mod auth;
 pub mod canva;
 pub mod cron;
+mod csv_file;
 pub mod failure;
 pub mod idempotency;
 pub mod iloveqr;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     chance::Chance,
-    id::{LinkId, OrgId, QrId},
+    id::{InvalidId, LinkId, OrgId, QrId},
 };
 
 /// The longest code, in characters.
@@ -110,6 +110,28 @@ impl Target {
             Self::Link(id) => (1, id.0),
             Self::Qr(id) => (2, id.0),
         }
+    }
+
+    /// The same backwards.
+    pub fn of_row(kind: i16, id: Uuid) -> Self {
+        if kind == 1 { Self::Link(LinkId(id)) } else { Self::Qr(QrId(id)) }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(id) => id.fmt(f),
+            Self::Qr(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        text.parse().map(Self::Link).or_else(|_| text.parse().map(Self::Qr))
     }
 }
 

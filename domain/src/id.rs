@@ -114,6 +114,8 @@ ids! {
     LinkId = "link";
     /// A QR code, `qr_…`.
     QrId = "qr";
+    /// An alert about visits, `alr_…`.
+    AlertId = "alr";
     /// A barcode, `bar_…`.
     BarcodeId = "bar";
     /// A link page, `page_…`.

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod agent;
+pub mod alert;
 pub mod api_key;
 pub mod attempt;
 pub mod barcode;

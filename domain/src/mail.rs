@@ -3,6 +3,7 @@
 //! The row makes a mail unique: one organisation, kind, slot (the occasion) and recipient have one mail, however often
 //! the occasion is noticed. What carries it is `workers::mail`; what it says is [`webhook`] and its like to come.
 
+pub mod alert;
 mod letter;
 pub mod webhook;
 

@@ -292,6 +292,16 @@ pub async fn find_all(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<QrCod
     select!("where id = any($1)", ids).fetch_all(conn).await
 }
 
+/// An organisation's codes in the order in which they were made, those that are put away too, from behind `after`.
+pub async fn list_behind(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    after: QrId,
+    limit: i64,
+) -> Result<Vec<QrCode>, sqlx::Error> {
+    select!("where org_id = $1 and id > $2 order by id limit $3", org_id.0, after.0, limit).fetch_all(conn).await
+}
+
 /// Up to `limit` codes whose time is over and that are switched on, held until the transaction ends; what others hold is
 /// left to them.
 pub async fn lock_expired(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<QrCode>, sqlx::Error> {

@@ -4,6 +4,7 @@
 //! batches into the day's visits and into the sums, and removes them, in one transaction.
 
 mod count;
+mod list;
 mod read;
 mod tally;
 
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 pub use self::{
     count::{Counted, count_batches, last_batch},
+    list::{Kept, Place, list_behind},
     read::{Traffic, since, totals, traffic},
     tally::{FACETS, OTHERS, Sum, Tally, Total},
 };

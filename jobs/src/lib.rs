@@ -3,6 +3,7 @@
 //! A producer commits its rows and their jobs in one [`store::Tx`]; a worker claims, runs and completes. No queue
 //! runner is named here: `workers` wraps [`queue`] for apalis.
 
+pub mod alert;
 pub mod batch;
 pub mod change;
 pub mod delivery;
@@ -29,7 +30,8 @@ pub mod visit;
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
+    alert::CheckAlerts::KIND,
     delivery::AttemptDelivery::KIND,
     endpoint::CheckEndpoint::KIND,
     expiry::ExpireCodes::KIND,

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{chance::Chance, id::OrgId};
 
 use crate::{
+    alert::CheckAlerts,
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob},
@@ -27,7 +28,12 @@ pub struct Entry {
 }
 
 /// Everything that is scheduled.
-pub const ENTRIES: [Entry; 5] = [
+pub const ENTRIES: [Entry; 6] = [
+    Entry {
+        kind: CheckAlerts::KIND,
+        every: TimeDelta::minutes(10),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &CheckAlerts {}, now, chance),
+    },
     Entry {
         kind: ExpireCodes::KIND,
         every: TimeDelta::minutes(1),

@@ -22,6 +22,9 @@ REFUSALS = [
     # Who makes the secret depends on it too.
     (r"^createWebhookEndpoint$", r"^secret$", r""),
     (r"^rotateWebhookSecret$", r"^overlapSeconds$", r"void at once"),
+    # What there are visits of, and which numbers an alert has depends on its kind.
+    (r"^(create|list)Alerts?$", r"^targetId$", r"of yours|id of a link"),
+    (r"^(create|update)Alert$", r"^(visits|factor|hours)$", r"not for this kind|must be given"),
     # A range must have a length.
     (r"^createWebhooks?Replay$", r"^from$", r"before `to`"),
     # Which endpoints there are is nothing that a schema can say.

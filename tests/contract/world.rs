@@ -56,6 +56,9 @@ impl World {
         for n in 0..ENDPOINTS {
             let made = app.post("/api/domains", &auth, json!({"name": format!("go{n}.example.com")})).await.expect(201);
             ids.entry("domains").or_default().push(made["id"].clone());
+            let alert = json!({"targetId": ids["links"][n], "kind": "threshold", "visits": 1000});
+            let made = app.post("/api/alerts", &auth, alert).await.expect(201);
+            ids.entry("alerts").or_default().push(made["id"].clone());
             let made = app.post("/api/link-pages", &auth, json!({"title": format!("Page {n}")})).await.expect(201);
             ids.entry("pages").or_default().push(made["id"].clone());
         }

@@ -99,6 +99,7 @@ impl Operation {
             "createImport" => json!({"format": "csv", "data": "url\nhttps://shop.example"}),
             "createLink" => json!({"destination": "https://shop.example"}),
             "createQrCode" => json!({"content": {"url": "https://shop.example"}}),
+            "createAlert" => json!({"targetId": "link_01KJQ6PSG0EC78V5NZFZCHSTM3", "kind": "silence"}),
             "createBarcode" => json!({"type": "CODE_128", "value": "INK-42"}),
             "createLinkPage" => json!({"title": "Acme"}),
             "createDomain" => json!({"name": "go.example.com"}),
@@ -123,6 +124,7 @@ pub struct Ids {
     link: String,
     qr: String,
     barcode: String,
+    alert: String,
     domain: String,
     page: String,
     folder: String,
@@ -163,6 +165,9 @@ impl Ids {
             made.push(answer["id"].as_str().unwrap().to_owned());
         }
         let [link, qr, barcode, domain, page_of_links, folder, tag] = made.try_into().unwrap();
+        let alert = json!({"targetId": link, "kind": "silence"});
+        let alert =
+            app.owner(org, "POST", "/api/alerts", Some(alert)).await.expect(201)["id"].as_str().unwrap().to_owned();
         app.leaves_jobs("import.run");
         let file = json!({"format": "csv", "data": "url\nhttps://shop.example/imported"});
         let import = app.owner(org, "POST", "/api/imports", Some(file)).await.expect(202);
@@ -179,6 +184,7 @@ impl Ids {
             replay: replay["id"].as_str().unwrap().to_owned(),
             link,
             qr,
+            alert,
             barcode,
             domain,
             page: page_of_links,
@@ -199,6 +205,8 @@ impl Ids {
             self.link.clone()
         } else if path.starts_with("/api/imports/") {
             self.import.clone()
+        } else if path.starts_with("/api/alerts/") {
+            self.alert.clone()
         } else if path.starts_with("/api/qr/") || path.starts_with("/api/canva/qr/") {
             self.qr.clone()
         } else if path.starts_with("/api/barcode/") || path.starts_with("/api/canva/barcode/") {

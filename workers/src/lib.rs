@@ -1,6 +1,7 @@
 //! The fleet: apalis runs the workers, our own `Backend` feeds them from `jobs::queue`, and one file per noun holds the
 //! handlers. Outbound HTTP and mail leave from here and from nowhere else.
 
+pub mod alert;
 pub mod context;
 pub mod delivery;
 pub mod dns;

@@ -78,6 +78,7 @@ impl Registry {
     /// its first start.
     pub fn complete() -> Self {
         Self::empty()
+            .on(crate::alert::check)
             .on(crate::delivery::attempt)
             .on(crate::endpoint::check)
             .on(crate::expiry::expire)

@@ -5,7 +5,6 @@ mod batch;
 mod bulk;
 mod draft;
 mod explain;
-mod export;
 mod health;
 mod routing;
 mod shape;
@@ -22,7 +21,7 @@ use poem_openapi::{
 };
 use sqlx::PgConnection;
 
-pub use self::{bulk::LinkBulkApi, export::LinkExportApi};
+pub use self::bulk::LinkBulkApi;
 use self::{
     explain::{LinkExplanation, LinkVisitor},
     shape::{LinkFilter, LinkSort, ShortLink, ShortLinkInput, ShortLinkPage, ShortLinkPatch},

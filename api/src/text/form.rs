@@ -4,9 +4,9 @@ use domain::{
     barcode::{self, EXTERNAL_ID_MAX, Kind as BarcodeKind, PROVIDER_MAX, VALUE_MAX},
     dialect::{Choice, DIALECTS, Dialect, DialectName},
     id::{
-        BarcodeId as Barcode, DeliveryId as Delivery, EventId as Event, ImportId as Import, JobId as Job,
-        LinkId as Link, LinkPageId as LinkPage, OrgId as Org, OwnDomainId as OwnDomain, QrId as Qr, ReplayId as Replay,
-        UserId as User,
+        AlertId as Alert, BarcodeId as Barcode, DeliveryId as Delivery, EventId as Event, ImportId as Import,
+        JobId as Job, LinkId as Link, LinkPageId as LinkPage, OrgId as Org, OwnDomainId as OwnDomain, QrId as Qr,
+        ReplayId as Replay, UserId as User,
     },
     label::Kind,
     own_domain,
@@ -47,6 +47,8 @@ forms! {
     DeliveryId: id(&[Delivery::PREFIX]);
     /// A replay's id.
     ReplayId: id(&[Replay::PREFIX]);
+    /// An alert's id.
+    AlertId: id(&[Alert::PREFIX]);
     /// A job's id.
     JobId: id(&[Job::PREFIX]);
     /// A link's id.

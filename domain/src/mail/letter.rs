@@ -34,8 +34,15 @@ pub(super) enum Part {
 const QUOTE_CHARS: usize = 300;
 /// RFC 5322, 2.1.1 allows 998 in a line; mail readers show far fewer.
 const SUBJECT_CHARS: usize = 150;
-/// Under every letter.
-const FOOTER: &str = "You receive this because you look after webhooks in Inkfleet. Times are in UTC.";
+/// Under every letter: why it comes, by the first word of its kind.
+fn footer(kind: &str) -> &'static str {
+    match kind.split('.').next() {
+        Some("alert") => {
+            "You receive this because an alert of your workspace in Inkfleet asks for it. Times are in UTC."
+        }
+        _ => "You receive this because you look after webhooks in Inkfleet. Times are in UTC.",
+    }
+}
 
 const STYLE: &str = "\
 body{margin:0;padding:16px;background:#f4f4f6;color:#1b1b1f;font:16px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif;overflow-wrap:anywhere}\
@@ -49,10 +56,15 @@ footer{max-width:560px;margin:12px auto 0;font-size:13px;color:#5c5c66}\
 
 /// Writes a letter. The heading is the page's first line; `subject` may be any text.
 pub(super) fn write(kind: &'static str, subject: &str, heading: &str, parts: &[Part]) -> Letter {
-    Letter { kind, subject: clean(subject, SUBJECT_CHARS), text: plain(heading, parts), html: page(heading, parts) }
+    Letter {
+        kind,
+        subject: clean(subject, SUBJECT_CHARS),
+        text: plain(kind, heading, parts),
+        html: page(kind, heading, parts),
+    }
 }
 
-fn plain(heading: &str, parts: &[Part]) -> String {
+fn plain(kind: &str, heading: &str, parts: &[Part]) -> String {
     let mut text = format!("{heading}\n\n");
     for part in parts {
         match part {
@@ -70,12 +82,12 @@ fn plain(heading: &str, parts: &[Part]) -> String {
     }
     // RFC 3676, 4.3: this line sets a signature apart.
     text.push_str("-- \n");
-    text.push_str(FOOTER);
+    text.push_str(footer(kind));
     text.push('\n');
     text
 }
 
-fn page(heading: &str, parts: &[Part]) -> String {
+fn page(kind: &str, heading: &str, parts: &[Part]) -> String {
     let heading = escape(heading);
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -96,7 +108,7 @@ fn page(heading: &str, parts: &[Part]) -> String {
             }
         }
     }
-    push(&mut html, format_args!("</main>\n<footer>{}</footer></body></html>\n", escape(FOOTER)));
+    push(&mut html, format_args!("</main>\n<footer>{}</footer></body></html>\n", escape(footer(kind))));
     html
 }
 
