@@ -12,7 +12,10 @@ async fn link(app: &TestApp, org: &TestOrg) -> String {
 }
 
 async fn alert(app: &TestApp, org: &TestOrg, body: Value) -> Value {
-    app.owner(org, "POST", "/api/alerts", Some(body)).await.expect(201)
+    let made = app.owner(org, "POST", "/api/alerts", Some(body)).await.expect(201);
+    // The next one is newer.
+    app.clock.advance(Duration::milliseconds(1));
+    made
 }
 
 async fn visit(app: &TestApp, times: usize) {

@@ -67,7 +67,15 @@ async fn every_answer_has_an_example_that_the_program_gave() {
             .replace(NOWHERE, "https://hooks.example/in");
         answered.insert(operation.id.clone(), serde_json::from_str(&text).unwrap());
     }
-    for kind in ["codes.expire", "delivery.attempt", "domain.verify", "import.run", "link_health.sweep", "replay.run"] {
+    for kind in [
+        "alerts.check",
+        "codes.expire",
+        "delivery.attempt",
+        "domain.verify",
+        "import.run",
+        "link_health.sweep",
+        "replay.run",
+    ] {
         app.leaves_jobs(kind);
     }
     if std::env::var_os("INKFLEET_RECORD_EXAMPLES").is_some() {

@@ -15,7 +15,8 @@ async fn file(app: &TestApp, org: &TestOrg, path: &str) -> Vec<Value> {
     assert_eq!(reply.header("content-type"), Some("text/csv; charset=utf-8; header=present"));
     let mut csv = csv::Reader::from_reader(reply.text.as_bytes());
     let names = csv.headers().unwrap().clone();
-    let line = |cells: csv::StringRecord| names.iter().zip(&cells).map(|(name, cell)| (name.to_owned(), cell.into())).collect();
+    let line =
+        |cells: csv::StringRecord| names.iter().zip(&cells).map(|(name, cell)| (name, cell.to_owned())).collect();
     csv.records().map(|record| line(record.unwrap())).collect()
 }
 
@@ -43,7 +44,9 @@ async fn codes_are_written_down_with_what_they_were_scanned() {
     scan(&app, "a", "10.0.0.1").await;
     let lines = file(&app, &org, "/api/qr/export").await;
     assert_eq!(lines.iter().map(|line| &line["id"]).collect::<Vec<_>>(), [&dynamic["id"], &plain["id"]]);
-    let of = |n: usize, names: &[&str]| names.iter().map(|name| lines[n][*name].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let of = |n: usize, names: &[&str]| {
+        names.iter().map(|name| lines[n][*name].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
     let names = ["name", "type", "isDynamic", "shortCode", "url", "folder", "maxScans", "scans", "uniqueScans"];
     assert_eq!(of(0, &names), ["'=1+1", "URL", "true", "a", "https://shop.example", "Campaigns", "7", "2", "1"]);
     assert_eq!(of(1, &["encodes", "isDynamic", "shortCode", "scans"]), ["a, \"b\"\nc", "false", "", "0"]);
@@ -72,7 +75,9 @@ async fn visits_are_written_down_one_by_one_each_once() {
     assert_eq!(ids.len(), 4);
     let today = &all[3];
     assert_eq!(today["at"].as_str().unwrap()[..10], *"2026-03-03");
-    for (name, value) in [("country", "DE"), ("device", "mobile"), ("os", "iOS"), ("isUnique", "true"), ("isBot", "false")] {
+    for (name, value) in
+        [("country", "DE"), ("device", "mobile"), ("os", "iOS"), ("isUnique", "true"), ("isBot", "false")]
+    {
         assert_eq!(today[name], value, "{name}");
     }
     assert_ne!(today["visitor"], all[0]["visitor"], "nobody is followed from day to day");
@@ -96,7 +101,8 @@ async fn more_visits_than_one_portion_come_each_once() {
     let body = json!({"destination": "https://shop.example", "slug": "first"});
     let link = app.owner(&org, "POST", "/api/links", Some(body)).await.expect(201);
     // Two visitors share a portion's end, and one has more visits than a portion takes.
-    let many = "insert into visits (id, org_id, target_id, at, visitor, is_bot, is_unique, device, system, browser, country,
+    let many =
+        "insert into visits (id, org_id, target_id, at, visitor, is_bot, is_unique, device, system, browser, country,
                                     region, language, referrer, branch)
                 select (substr(uuid_floor($3)::text, 1, 24) || lpad(to_hex(n), 12, '0'))::uuid, $1, $2, $3,
                        case when n < 6000 then -5 else n % 7 end, false, false, '', '', '', '', '', '', '', ''

@@ -18,6 +18,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::OrgId;
 use jobs::{
+    alert::CheckAlerts,
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob, Queue},
@@ -170,6 +171,7 @@ fn scheduled(registry: Registry, ran: impl Fn(u32) + Copy + Send + Sync + 'stati
         .on(move |_, _: ExpireCodes, _| done(3))
         .on(move |_, _: SweepLinkHealth, _| done(4))
         .on(move |_, _: CountVisits, _| done(5))
+        .on(move |_, _: CheckAlerts, _| done(6))
 }
 
 /// A fleet in this process.

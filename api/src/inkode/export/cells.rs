@@ -63,20 +63,8 @@ pub(super) const QR_CODE: [&str; 20] = [
 
 /// Those of visits.
 pub(super) const VISIT: [&str; 14] = [
-    "id",
-    "at",
-    "targetId",
-    "visitor",
-    "isUnique",
-    "isBot",
-    "device",
-    "os",
-    "browser",
-    "country",
-    "region",
-    "language",
-    "referrer",
-    "branch",
+    "id", "at", "targetId", "visitor", "isUnique", "isBot", "device", "os", "browser", "country", "region", "language",
+    "referrer", "branch",
 ];
 
 pub(super) fn of_link(of: &Workspace, link: &Link, sum: Sum) -> [String; LINK.len()] {
