@@ -10,6 +10,7 @@ mod change;
 mod clock;
 mod config;
 mod contract;
+mod conversion;
 mod cron;
 mod delivery;
 mod dialect;

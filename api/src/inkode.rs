@@ -3,6 +3,7 @@
 
 pub(crate) mod asked;
 pub(crate) mod barcode;
+mod conversion;
 mod delivery;
 mod endpoint;
 mod import;
@@ -15,6 +16,7 @@ mod stats;
 
 pub use self::{
     barcode::BarcodeApi,
+    conversion::ConversionOriginApi,
     delivery::{DeliveryApi, DeliveryState},
     endpoint::EndpointApi,
     import::ImportApi,

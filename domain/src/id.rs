@@ -112,6 +112,10 @@ ids! {
     LabelId = "lbl";
     /// A short link, `link_…`.
     LinkId = "link";
+    /// A conversion, `conv_…`.
+    ConversionId = "conv";
+    /// Who converts, as one organisation knows them, `visitor_…` (see `conversion::visitor`).
+    VisitorId = "visitor";
     /// A barcode, `bar_…`.
     BarcodeId = "bar";
     /// A link page, `page_…`.

@@ -13,6 +13,7 @@ pub mod chance;
 pub mod change;
 pub mod clock;
 pub mod code;
+pub mod conversion;
 pub mod delivery;
 pub mod dialect;
 pub mod endpoint;

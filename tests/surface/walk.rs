@@ -82,6 +82,17 @@ impl Operation {
         parameters.filter(|p| p["in"] == "query").map(|p| p["name"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// A body that it takes, where that names an organisation and its link.
+    pub fn good_body_of(&self, org: &str, link: &str) -> Value {
+        match self.id.as_str() {
+            "recordConversion" => json!({
+                "orgId": org, "sourceType": "link", "sourceId": link, "step": "purchase", "value": 129.99,
+                "currency": "USD",
+            }),
+            _ => self.good_body(),
+        }
+    }
+
     /// A body that it takes.
     pub fn good_body(&self) -> Value {
         match self.id.as_str() {
@@ -99,6 +110,7 @@ impl Operation {
             "createLinkPage" => json!({"title": "Acme"}),
             "createDomain" => json!({"name": "go.example.com"}),
             "openProtectedCode" => json!({"code": "protected", "password": "sesame"}),
+            "updateConversionOrigins" => json!({"origins": ["https://shop.example"]}),
             "createFolder" | "createTag" => json!({"name": "A name"}),
             "createQrstudioWebhook" => json!({"url": NOWHERE, "events": ["scan.created"]}),
             _ => json!({}),
@@ -179,6 +191,10 @@ impl Ids {
             tag,
             import: import["id"].as_str().unwrap().to_owned(),
         }
+    }
+
+    pub fn body(&self, operation: &Operation) -> Value {
+        operation.good_body_of(&self.org, &self.link)
     }
 
     pub fn fill(&self, path: &str) -> String {

@@ -16,6 +16,7 @@ use crate::{
     chance::Chance,
     change::Change,
     code::{self, Code, Wish},
+    conversion,
     id::{LabelId, LinkId, OrgId},
     label::{self, Kind},
     link_health, own_domain,
@@ -265,6 +266,7 @@ impl<E: From<Refused>> Batch<E> {
         let ids: Vec<Uuid> = links.iter().map(|(_, link)| link.id.0).collect();
         code::release_many(conn, self.org_id, &ids).await?;
         delete_many(conn, self.org_id, &ids).await?;
+        conversion::delete_of(conn, self.org_id, &ids).await?;
         self.done.extend(links.into_iter().map(|(n, link)| (n, Change::Deleted, None, link)));
         Ok(())
     }
