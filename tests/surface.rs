@@ -158,10 +158,10 @@ async fn a_body_that_is_no_json_object_is_told_as_such() {
         let reply = raw(&app, &head, &json("application/json"), b"{\"a\": \"\xff\xfe\"}").await;
         check(operation, "invalid UTF-8", &reply, 400);
         for media_type in ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json", "", "*/*"] {
-            let reply = raw(&app, &head, &json(media_type), ids.body(&operation).to_string().as_bytes()).await;
+            let reply = raw(&app, &head, &json(media_type), ids.body(operation).to_string().as_bytes()).await;
             check(operation, media_type, &reply, 415);
         }
-        let reply = raw(&app, &head, &proof, ids.body(&operation).to_string().as_bytes()).await;
+        let reply = raw(&app, &head, &proof, ids.body(operation).to_string().as_bytes()).await;
         check(operation, "no content type", &reply, 415);
         let required = operation.description["requestBody"]["required"] == true;
         if required {
@@ -185,7 +185,7 @@ async fn a_body_that_is_too_large_is_refused() {
         };
         let path = ids.fill(&operation.path);
         let proof = operation.proof(&app, &org);
-        let good = ids.body(&operation).to_string();
+        let good = ids.body(operation).to_string();
         let of = |bytes: usize| format!("{good}{}", " ".repeat(bytes - good.len()));
         let reply = send(&app, &operation.method, &path, &proof, Some(of(most + 1))).await;
         check(operation, "one byte too many", &reply, 413);
@@ -230,7 +230,7 @@ async fn a_member_of_a_wrong_type_is_named_and_never_a_500() {
         assert!(!members.is_empty(), "no members in the body of {}", operation.id);
         for member in members {
             let calls = values.iter().map(|value| {
-                let mut body = ids.body(&operation);
+                let mut body = ids.body(operation);
                 body[&member] = value.clone();
                 send(&app, &operation.method, &path, &proof, Some(body.to_string()))
             });
