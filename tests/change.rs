@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 use domain::{
     change::{
-        BarcodeChange, BarcodeState, Change, Click, Happened, LinkChange, LinkHealth, QrChange, QrState, QuotaReached,
-        Row, Scan, Subject, Visit, owner_number,
+        BarcodeChange, BarcodeState, Change, Click, Converted, Happened, LinkChange, LinkHealth, QrChange, QrState,
+        QuotaReached, Row, Scan, Subject, Visit, owner_number,
     },
+    code::Target,
+    conversion::{Conversion, Told},
     dialect::Dialect,
-    id::{LinkId, UserId},
+    id::{ConversionId, LinkId, UserId, VisitorId},
     plan::Plan,
 };
 use jobs::change;
@@ -308,5 +310,15 @@ async fn every_body_has_what_its_document_shows() {
     check(&app, &org, &[quota(75), quota(100)]);
     let (short_url, destination, reason) = ("https://go.example/a".into(), SHOP.into(), "503".into());
     check(&app, &org, &[LinkHealth { id: link_id, short_url, destination, status: Some(503), reason }]);
+    let conversion = Conversion {
+        id: ConversionId::new(app.clock.now(), &app.chance),
+        org_id: org.id,
+        target: Target::Link(link_id),
+        at: app.clock.now(),
+        visitor_id: VisitorId(uuid::Uuid::from_u128(7)),
+        branch: String::new(),
+        told: Told { step: "signup".into(), value: Some(42.5), currency: Some("EUR".into()), dedupe_key: None },
+    };
+    check(&app, &org, &[Converted(conversion)]);
     check_table::<LinkChange>();
 }

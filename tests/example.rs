@@ -57,7 +57,7 @@ async fn every_answer_has_an_example_that_the_program_gave() {
         let path = if path.contains('{') { things.fill(&path, &things.org).unwrap().remove(0) } else { path };
         let proof = operation.proof(&app, &things.org);
         let headers: Vec<(&str, &str)> = proof.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let body = operation.takes_body().then(|| operation.good_body().to_string());
+        let body = operation.takes_body().then(|| things.body(operation).to_string());
         let answer = app.send(&operation.method, &path, &headers, body).await;
         assert!((200..300).contains(&answer.status), "{} {path}: {} {}", operation.method, answer.status, answer.text);
         let text = answer

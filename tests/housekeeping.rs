@@ -81,6 +81,24 @@ async fn a_week_of_days_lies_ahead_and_what_is_older_than_thirty_days_goes() {
 }
 
 #[tokio::test]
+async fn conversions_are_kept_for_as_long_as_statistics_go_back() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let link = app.owner(&org, "POST", "/api/links", Some(json!({"destination": "https://shop.example"}))).await;
+    let link = text(&link.expect(201)["id"]).to_owned();
+    let body = json!({"orgId": org.id.to_string(), "sourceType": "link", "sourceId": link, "step": "purchase"});
+    app.post("/api/public/conversions", "", body).await.expect(201);
+    app.clock.advance(Duration::days(365));
+    hour(&app).await;
+    let path = format!("/api/links/{link}/stats?days=366");
+    let stats = app.owner(&org, "GET", &path, None).await.expect(200);
+    assert_eq!(stats["conversions"], json!([{"step": "purchase", "count": 1, "visitors": 1}]));
+    app.clock.advance(Duration::days(3));
+    hour(&app).await;
+    assert_eq!(count(&app, "conversions").await, 0);
+}
+
+#[tokio::test]
 async fn a_delivery_whose_day_is_dropped_while_it_waits_is_no_more_sent() {
     let app = TestApp::start().await;
     let org = app.org("acme").await;

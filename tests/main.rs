@@ -11,6 +11,7 @@ mod change;
 mod clock;
 mod config;
 mod contract;
+mod conversion;
 mod cron;
 mod delivery;
 mod dialect;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::support::TestApp;
 
 /// Every route that the five documents and our own surfaces promise.
-const PROMISED: [(&str, &str); 112] = [
+const PROMISED: [(&str, &str); 115] = [
     ("POST", "/api/v1/events"),
     ("POST", "/api/v1/events/batch"),
     ("GET", "/api/webhooks/endpoints"),
@@ -80,6 +80,9 @@ const PROMISED: [(&str, &str); 112] = [
     ("DELETE", "/api/barcode/{id}"),
     ("GET", "/api/barcode/{id}/image"),
     ("POST", "/api/public/access"),
+    ("POST", "/api/public/conversions"),
+    ("GET", "/api/conversion-origins"),
+    ("PUT", "/api/conversion-origins"),
     ("GET", "/api/canva/me"),
     ("GET", "/api/canva/folders"),
     ("GET", "/api/canva/qr"),
@@ -127,10 +130,13 @@ const PROMISED: [(&str, &str); 112] = [
 ];
 
 /// The routes that anybody may ask.
-const OPEN: [&str; 5] = ["openProtectedCode", "getHealth", "getReadiness", "getMetrics", "getOpenapiFile"];
+const OPEN: [&str; 6] =
+    ["openProtectedCode", "recordConversion", "getHealth", "getReadiness", "getMetrics", "getOpenapiFile"];
+/// Those of them that public pages ask.
+const PUBLIC: [&str; 2] = ["openProtectedCode", "recordConversion"];
 
 /// The words that operation ids begin with.
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "cancel",
     "change",
     "check",
@@ -144,6 +150,7 @@ const VERBS: [&str; 19] = [
     "pause",
     "publish",
     "reactivate",
+    "record",
     "resume",
     "retry",
     "rotate",
@@ -338,18 +345,19 @@ async fn every_operation_names_the_failures_that_it_can_have() {
         let workspace = operation.parameters().any(|parameter| parameter["name"] == "orgId");
         let body = operation.value["requestBody"].is_object();
         let secured = !operation.is_open();
-        // Whoever shows a password may be refused.
-        let asked = secured || operation.id() == "openProtectedCode";
+        let public = PUBLIC.contains(&operation.id());
+        let asked = secured || public;
         // InkLink documents neither 403 nor, for a rotation, 404: both are 500 there.
         let inklink = operation.path.starts_with("/api/v1/webhook/");
         let expected = [
             (400, body || place("query") || place("header")),
-            (401, asked),
-            (403, operation.has_caller() && !inklink),
-            (404, (place("path") || workspace || !secured && asked) && operation.id() != "rotateInklinkSecret"),
+            // Whoever shows a password may be refused, and so may a page that tells conversions.
+            (401, secured || operation.id() == "openProtectedCode"),
+            (403, operation.has_caller() && !inklink || operation.id() == "recordConversion"),
+            (404, (place("path") || workspace || public) && operation.id() != "rotateInklinkSecret"),
             (413, body),
             (415, body),
-            (429, operation.has_caller() || !secured && asked),
+            (429, operation.has_caller() || public),
             (500, asked),
             (503, asked || operation.id() == "getReadiness"),
         ];

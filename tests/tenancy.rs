@@ -1,7 +1,7 @@
 //! One organisation's ids are nothing to another: every route of the OpenAPI file with an id in its path is walked with
 //! real ids of one organisation and the proof of another. A route that the walk has no rule for fails it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     support::{
@@ -54,8 +54,9 @@ impl Things {
             .await
             .unwrap();
         let mut made = vec![];
+        let variants = json!([{"id": "a", "name": "A", "destination": "https://shop.example/a", "weight": 1}]);
         for (path, body) in [
-            ("/api/links", json!({"destination": "https://shop.example"})),
+            ("/api/links", json!({"destination": "https://shop.example", "routing": {"variants": variants}})),
             ("/api/qr", json!({"isDynamic": true, "content": {"url": "https://shop.example"}})),
             ("/api/barcode", json!({"type": "EAN_8", "value": "9638507"})),
             ("/api/domains", json!({"name": "go.acme.example"})),
@@ -68,6 +69,16 @@ impl Things {
         let [link, qr, barcode, domain, page_of_links, folder, tag] = made.try_into().unwrap();
         let alert = json!({"targetId": link, "kind": "silence"});
         let alert = app.post("/api/alerts", &auth, alert).await.expect(201)["id"].as_str().unwrap().to_owned();
+        let conversion =
+            json!({"orgId": org.id.to_string(), "sourceType": "link", "sourceId": link, "step": "purchase"});
+        app.post("/api/public/conversions", "", conversion).await.expect(201);
+        let slug = app.owner(&org, "GET", &format!("/api/links/{link}"), None).await.expect(200)["slug"].clone();
+        let browser = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Gecko/20100101 Firefox/126.0");
+        app.send("GET", &format!("/r/{}", slug.as_str().unwrap()), &[browser], None).await;
+        app.store_visits().await;
+        app.pass(chrono::Duration::seconds(2)).await;
+        let origins = json!({"origins": ["https://shop.example"]});
+        app.owner(&org, "PUT", "/api/conversion-origins", Some(origins)).await.expect(200);
         let file = json!({"format": "csv", "data": "url\nhttps://shop.example/imported"});
         let import = app.post("/api/imports", &auth, file).await.expect(202)["id"].as_str().unwrap().to_owned();
         app.drain().await;
@@ -87,6 +98,11 @@ impl Things {
             tag,
             import,
         }
+    }
+
+    /// A body that an operation takes.
+    pub fn body(&self, operation: &Operation) -> Value {
+        operation.good_body_of(&self.org.id.to_string(), &self.link)
     }
 
     fn of(&self, dialect: &str) -> &str {
@@ -180,6 +196,8 @@ async fn rows(app: &TestApp) -> Vec<String> {
         "link_pages",
         "imports",
         "import_lines",
+        "conversions",
+        "conversion_origins",
     ] {
         let statement = format!("select t::text from {table} t order by 1");
         let rows: Vec<String> =

@@ -8,8 +8,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::{
     auth::Sessions,
+    public,
     rate::Limiter,
-    redirect::{Places, Routes, Tries, Visits},
+    redirect::{Places, Routes, Tries, Visits, access},
 };
 
 /// The API's tools. Cheap to clone.
@@ -39,6 +40,8 @@ pub struct App {
     pub visits: Visits,
     /// Who tries passwords of codes.
     pub tries: Arc<Tries>,
+    /// Who tells conversions.
+    pub tellers: Arc<Tries>,
     /// Renders the metrics.
     pub metrics: Option<PrometheusHandle>,
     /// What the operator set.
@@ -85,7 +88,8 @@ impl App {
             intake: crate::intake::batcher(store.clone(), clock.clone(), chance.clone()),
             limiter: Arc::new(Limiter::new(settings.rate_per_second, settings.rate_burst)),
             routes: Routes::new(store.pool().clone()),
-            tries: Arc::default(),
+            tries: Arc::new(Tries::per_minute(access::TRIES)),
+            tellers: Arc::new(Tries::per_minute(public::TELLS)),
             visits: Visits::start(store.clone(), places.clone(), clock.clone(), chance.clone()),
             places,
             store,

@@ -19,7 +19,7 @@ use poem_openapi::{
 };
 use tokio::{sync::RwLock, time::Instant};
 
-use crate::{app::App, failure::Failure};
+use crate::{app::App, cookie, failure::Failure};
 
 /// Where a proof of identity is carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,13 +255,7 @@ pub(crate) fn carried(request: &Request, carrier: Carrier) -> Option<&str> {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         }
-        Carrier::SessionCookie => request
-            .headers()
-            .get_all("cookie")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
+        Carrier::SessionCookie => cookie::all(request)
             .find(|(name, _)| *name == "__session" || name.starts_with("__session_"))
             .map(|(_, token)| token),
     }

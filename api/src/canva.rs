@@ -1,7 +1,6 @@
 //! `/api/canva`: what a workspace has to show, for Canva's app and for programs with a key. It only reads. Limits and sizes
 //! beyond their bounds are moved to them and not refused, as the Inkode document has it.
 
-mod cors;
 mod shape;
 
 use domain::{
@@ -19,7 +18,6 @@ use poem_openapi::{
 };
 use sqlx::PgConnection;
 
-pub use self::cors::{is_preflight, open, origin, preflight};
 use self::shape::{
     CanvaBarcodes, CanvaConnection, CanvaFolder, CanvaFolders, CanvaMe, CanvaQrCodes, CanvaUser, CanvaWorkspace,
     ConnectionType,

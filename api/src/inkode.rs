@@ -5,6 +5,7 @@ mod alert;
 pub(crate) mod asked;
 pub(crate) mod barcode;
 mod bulk;
+mod conversion;
 mod delivery;
 mod endpoint;
 mod export;
@@ -20,6 +21,7 @@ mod stats;
 pub use self::{
     alert::AlertApi,
     barcode::BarcodeApi,
+    conversion::ConversionOriginApi,
     delivery::{DeliveryApi, DeliveryState},
     endpoint::EndpointApi,
     export::ExportApi,

@@ -222,6 +222,7 @@ pub(crate) use objects;
 fn in_words(expected: &str) -> &str {
     match expected {
         "a sequence" => "an array",
+        "f64" => "a number",
         "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" => "an integer",
         expected if expected.starts_with("struct ") => "an object",
         expected => expected,

@@ -6,6 +6,8 @@
 pub mod app;
 pub mod auth;
 pub mod canva;
+pub mod cookie;
+pub mod cors;
 pub mod cron;
 mod csv_file;
 pub mod failure;

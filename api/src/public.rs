@@ -1,5 +1,6 @@
 //! `/api/public`: for pages that are nobody's surface. Nobody proves who they are here; what is asked is counted by address.
 
+mod conversion;
 mod shape;
 
 use domain::{code, id};
@@ -7,12 +8,16 @@ use jobs::store::{ANSWER, within};
 use poem::{Request, http::StatusCode};
 use poem_openapi::{ApiResponse, OpenApi, payload::Json};
 
+pub use self::conversion::{ConversionApi, TELLS};
 use self::shape::{ProtectedCodeInput, ProtectedCodeOpened};
 use crate::{
     app::App,
     failure::Failure,
     input::Input,
-    redirect::access::{self, Tried},
+    redirect::{
+        access::{self, Tried},
+        tries::too_many,
+    },
     server::Tag,
     surface::{Failed, Own},
 };
@@ -53,11 +58,7 @@ impl PublicApi {
                 Ok(Opened::Right(Json(ProtectedCodeOpened { url }), cookie))
             }
             Tried::Wrong => Err(Failure::unauthorized("That is not the password.").into()),
-            Tried::TooMany(seconds) => {
-                let message = "Too many tries of this code's password.";
-                let failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
-                Err(failure.retry_after(seconds).into())
-            }
+            Tried::TooMany(seconds) => Err(too_many("Too many tries of this code's password.", seconds).into()),
         }
     }
 }

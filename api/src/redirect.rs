@@ -7,7 +7,8 @@ mod link_page;
 pub(crate) mod page;
 mod place;
 mod routes;
-mod visitor;
+pub(crate) mod tries;
+pub(crate) mod visitor;
 mod visits;
 
 use domain::{
@@ -20,9 +21,9 @@ use poem::{
 };
 
 pub use self::{
-    access::Tries,
     place::{Place, Places, Told},
     routes::Routes,
+    tries::Tries,
     visits::{Note, Visits},
 };
 use crate::app::App;

@@ -1,6 +1,6 @@
 //! The routes, put together: every surface, one OpenAPI file, and what surrounds each request.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use poem::{
     Endpoint, EndpointExt, IntoResponse, Request, Response, Route,
@@ -13,19 +13,20 @@ use tracing::Instrument;
 
 use crate::{
     App,
-    canva::{self, CanvaApi},
+    canva::CanvaApi,
+    cors::Crossing,
     cron::CronApi,
     failure::Failure,
     iloveqr::IloveqrApi,
     inklink::InklinkApi,
     inkode::{
-        AlertApi, BarcodeApi, DeliveryApi, EndpointApi, ExportApi, ImportApi, LabelApi, LinkApi, LinkBulkApi,
-        LinkPageApi, OwnDomainApi, QrApi, QrBulkApi, ReplayApi,
+        AlertApi, BarcodeApi, ConversionOriginApi, DeliveryApi, EndpointApi, ExportApi, ImportApi, LabelApi, LinkApi,
+        LinkBulkApi, LinkPageApi, OwnDomainApi, QrApi, QrBulkApi, ReplayApi,
     },
     inkr::InkrApi,
     intake::IntakeApi,
     probe::ProbeApi,
-    public::PublicApi,
+    public::{ConversionApi, PublicApi},
     qrstudio::QrstudioApi,
     rate::Left,
     redirect,
@@ -51,7 +52,7 @@ pub enum Tag {
     /// Inkode's library for Canva and other programs: folders and pictures, with an OAuth access token or an `ink_` key.
     #[oai(rename = "Canva library")]
     Canva,
-    /// For public pages, without proof of identity: passwords of links and codes.
+    /// For public pages, without proof of identity: passwords of links and codes, and conversions.
     Public,
     /// iloveQR's webhooks, with an `ilqr_` key.
     #[oai(rename = "iloveQR webhooks")]
@@ -122,8 +123,9 @@ macro_rules! service {
                     (QrApi($app.clone()), QrBulkApi($app.clone())),
                     BarcodeApi($app.clone()),
                     AlertApi($app.clone()),
+                    ConversionOriginApi($app.clone()),
                 ),
-                (CanvaApi($app.clone()), PublicApi($app.clone())),
+                (CanvaApi($app.clone()), PublicApi($app.clone()), ConversionApi($app.clone())),
                 (IloveqrApi($app.clone()), InklinkApi($app.clone()), InkrApi($app.clone()), QrstudioApi($app.clone())),
                 (CronApi($app.clone()), ProbeApi($app.clone())),
             ),
@@ -140,13 +142,14 @@ macro_rules! service {
 /// Every route, ready to be served.
 pub fn routes(app: App) -> impl Endpoint<Output = Response> + 'static {
     crate::pulse::start(&app);
-    let (limiter, tries) = (std::sync::Arc::downgrade(&app.limiter), std::sync::Arc::downgrade(&app.tries));
+    let limiter = Arc::downgrade(&app.limiter);
+    let tries = [&app.tries, &app.tellers].map(Arc::downgrade);
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(60));
-        while let (Some(limiter), Some(tries)) = (limiter.upgrade(), tries.upgrade()) {
+        while let Some(limiter) = limiter.upgrade() {
             limiter.shrink();
-            tries.shrink();
-            drop((limiter, tries));
+            tries.iter().filter_map(Weak::upgrade).for_each(|tries| tries.shrink());
+            drop(limiter);
             tick.tick().await;
         }
     });
@@ -205,19 +208,23 @@ pub(crate) fn framework_document() -> serde_json::Value {
 async fn respond<E: Endpoint>(endpoint: &E, mut request: Request, id: String) -> Response {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let origin = canva::origin(&request);
+    let crossing = Crossing::of(&request);
     let left = LeftSlot::default();
     if Surface::of(&path).trailing_slash {
         drop_trailing_slash(&mut request);
     }
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(left.clone());
+    if let Some(crossing) = &crossing {
+        request.extensions_mut().insert(crossing.clone());
+    }
+    let preflight = crossing.as_ref().and_then(|crossing| crossing.preflight(&request));
     let span = tracing::info_span!("request", request_id = id, %method, path);
     let mut response = async {
-        let answered = match unreadable_key(&request) {
-            Some(failure) => Err(failure.into()),
-            None if origin.is_some() && canva::is_preflight(&request) => Ok(canva::preflight()),
-            None => match tokio::time::timeout(REQUEST_MOST, endpoint.call(request)).await {
+        let answered = match (unreadable_key(&request), preflight) {
+            (Some(failure), _) => Err(failure.into()),
+            (None, Some(answer)) => Ok(answer),
+            (None, None) => match tokio::time::timeout(REQUEST_MOST, endpoint.call(request)).await {
                 Ok(answered) => answered.map(IntoResponse::into_response),
                 Err(_) => Err(Failure::unavailable().into()),
             },
@@ -240,7 +247,9 @@ async fn respond<E: Endpoint>(endpoint: &E, mut request: Request, id: String) ->
         response = Surface::of(&path).render(&Failure::internal("a handler panicked"), &id);
     }
     finish(&mut response, &id, &left);
-    canva::open(&mut response, &path, origin);
+    if let Some(crossing) = crossing {
+        crossing.open(&mut response);
+    }
     // In the request's span, so that its line names the request.
     span.in_scope(|| observe(&method, &path, response.status(), started));
     response

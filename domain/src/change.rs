@@ -5,6 +5,7 @@
 //! told of it. What the documents show is in every body; what else is in it is ours.
 
 mod barcode;
+mod conversion;
 mod link;
 mod qr;
 mod quota;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::{
     barcode::{BarcodeChange, BarcodeState},
+    conversion::Converted,
     link::{LinkChange, LinkHealth},
     qr::{QrChange, QrState},
     quota::QuotaReached,

@@ -116,6 +116,10 @@ ids! {
     QrId = "qr";
     /// An alert about visits, `alr_…`.
     AlertId = "alr";
+    /// A conversion, `conv_…`.
+    ConversionId = "conv";
+    /// Who converts, as one organisation knows them, `visitor_…` (see `conversion::visitor`).
+    VisitorId = "visitor";
     /// A barcode, `bar_…`.
     BarcodeId = "bar";
     /// A link page, `page_…`.

@@ -15,6 +15,7 @@ pub mod change;
 pub mod clock;
 pub mod code;
 pub mod colour;
+pub mod conversion;
 pub mod delivery;
 pub mod dialect;
 pub mod endpoint;

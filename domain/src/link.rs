@@ -186,6 +186,11 @@ pub async fn find(conn: &mut PgConnection, org_id: OrgId, id: LinkId) -> Result<
     select!("where org_id = $1 and id = $2", org_id.0, id.0).fetch_optional(conn).await
 }
 
+/// The same, held against its deletion, and against nothing else, until the transaction ends.
+pub async fn hold(conn: &mut PgConnection, org_id: OrgId, id: LinkId) -> Result<Option<Link>, sqlx::Error> {
+    select!("where org_id = $1 and id = $2 for key share", org_id.0, id.0).fetch_optional(conn).await
+}
+
 /// Those of `ids` that are links, of any organisation.
 pub async fn find_all(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Link>, sqlx::Error> {
     select!("where id = any($1)", ids).fetch_all(conn).await
@@ -202,7 +207,7 @@ pub async fn lock_many(conn: &mut PgConnection, org_id: OrgId, ids: &[LinkId]) -
 }
 
 /// Which of `ids` are links of an organisation, held against deletion until the transaction ends.
-pub async fn hold(conn: &mut PgConnection, org_id: OrgId, ids: &[LinkId]) -> Result<Vec<LinkId>, sqlx::Error> {
+pub async fn hold_many(conn: &mut PgConnection, org_id: OrgId, ids: &[LinkId]) -> Result<Vec<LinkId>, sqlx::Error> {
     if ids.is_empty() {
         return Ok(vec![]);
     }

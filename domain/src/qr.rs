@@ -214,6 +214,11 @@ pub async fn find(conn: &mut PgConnection, org_id: OrgId, id: QrId) -> Result<Op
     select!("where org_id = $1 and id = $2", org_id.0, id.0).fetch_optional(conn).await
 }
 
+/// The same, held against its deletion, and against nothing else, until the transaction ends.
+pub async fn hold(conn: &mut PgConnection, org_id: OrgId, id: QrId) -> Result<Option<QrCode>, sqlx::Error> {
+    select!("where org_id = $1 and id = $2 for key share", org_id.0, id.0).fetch_optional(conn).await
+}
+
 /// Codes of an organisation, held against other changes until the transaction ends, in the order of their ids so that two
 /// who hold many never wait for each other; unknown ones are missing from the answer.
 pub async fn lock_many(conn: &mut PgConnection, org_id: OrgId, ids: &[QrId]) -> Result<Vec<QrCode>, sqlx::Error> {

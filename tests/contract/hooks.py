@@ -67,6 +67,10 @@ REFUSALS = [
     (r"^createImport$", r"^columns(\.|$)", r"must name columns"),
     # One of the two names the code.
     (r"^openProtectedCode$", r"^code$", r"must be given"),
+    # A currency is one of a value, whose decimals no schema counts.
+    (r"^recordConversion$", r"^(value|currency)$", r"decimals|with a value"),
+    # Which texts are hosts is said by the WHATWG standard.
+    (r"^updateConversionOrigins$", r"^origins\[\d+\]$", r"must be an origin"),
     # JSON has larger integers than JavaScript keeps.
     (r"^publishEvents?$", r"^(events\[\d+\]\.)?data", r"beyond"),
 ]

@@ -82,12 +82,19 @@ pub struct Build {
     retention_days: u32,
     clock: Clock,
     cron: Access,
+    public_url: Option<String>,
 }
 
 impl Build {
     /// Lets these ask for scheduled work.
     pub fn cron(mut self, access: Access) -> Self {
         self.cron = access;
+        self
+    }
+
+    /// Says that it is reached there, as behind a proxy.
+    pub fn public_at(mut self, url: &str) -> Self {
+        self.public_url = Some(url.to_owned());
         self
     }
 
@@ -144,6 +151,7 @@ impl TestApp {
             allow_http: true,
             clock: Clock::fixed(dawn()),
             cron: Access::Secret(CRON_SECRET.into()),
+            public_url: None,
         }
     }
 
@@ -173,7 +181,7 @@ impl TestApp {
             Places::new(Some("x-country".into()), Some("x-region".into()), None).unwrap(),
             None,
             api::app::Settings {
-                public_url: url.clone(),
+                public_url: build.public_url.unwrap_or_else(|| url.clone()),
                 short_url: format!("{url}/r"),
                 short_host: Some("ink.test".into()),
                 address_header: Some("x-visitor".into()),

@@ -82,6 +82,18 @@ impl Operation {
         parameters.filter(|p| p["in"] == "query").map(|p| p["name"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// A body that it takes, where that names an organisation and its link.
+    pub fn good_body_of(&self, org: &str, link: &str) -> Value {
+        match self.id.as_str() {
+            "recordConversion" => json!({
+                "orgId": org, "sourceType": "link", "sourceId": link, "step": "purchase", "value": 129.99,
+                "currency": "USD",
+            }),
+            "createAlert" => json!({"targetId": link, "kind": "silence"}),
+            _ => self.good_body(),
+        }
+    }
+
     /// A body that it takes.
     pub fn good_body(&self) -> Value {
         match self.id.as_str() {
@@ -99,11 +111,11 @@ impl Operation {
             "createImport" => json!({"format": "csv", "data": "url\nhttps://shop.example"}),
             "createLink" => json!({"destination": "https://shop.example"}),
             "createQrCode" => json!({"content": {"url": "https://shop.example"}}),
-            "createAlert" => json!({"targetId": "link_01KJQ6PSG0EC78V5NZFZCHSTM3", "kind": "silence"}),
             "createBarcode" => json!({"type": "CODE_128", "value": "INK-42"}),
             "createLinkPage" => json!({"title": "Acme"}),
             "createDomain" => json!({"name": "go.example.com"}),
             "openProtectedCode" => json!({"code": "protected", "password": "sesame"}),
+            "updateConversionOrigins" => json!({"origins": ["https://shop.example"]}),
             "createFolder" | "createTag" => json!({"name": "A name"}),
             "createQrstudioWebhook" => json!({"url": NOWHERE, "events": ["scan.created"]}),
             _ => json!({}),
@@ -192,6 +204,10 @@ impl Ids {
             tag,
             import: import["id"].as_str().unwrap().to_owned(),
         }
+    }
+
+    pub fn body(&self, operation: &Operation) -> Value {
+        operation.good_body_of(&self.org, &self.link)
     }
 
     pub fn fill(&self, path: &str) -> String {

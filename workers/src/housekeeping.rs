@@ -1,7 +1,7 @@
 //! The installation's own housekeeping.
 
 use chrono::TimeDelta;
-use domain::{event, idempotency, import, link_health, mail, oauth, partition, replay, visit};
+use domain::{conversion, event, idempotency, import, link_health, mail, oauth, partition, replay, visit};
 use jobs::{housekeeping::KeepHouse, queue::admin};
 
 use crate::{
@@ -33,6 +33,7 @@ pub async fn keep(context: Context, _: KeepHouse, _: Run) -> anyhow::Result<Outc
     import::forget(&mut conn, now - retention).await?;
     mail::forget(&mut conn, now - retention).await?;
     visit::forget(&mut conn, (now - TimeDelta::days(2)).date_naive()).await?;
+    conversion::forget(&mut conn, now - TimeDelta::days(conversion::KEPT_DAYS)).await?;
     idempotency::forget(&mut conn, now - TimeDelta::days(1)).await?;
     event::forget_client_ids(&mut conn, now - TimeDelta::days(30)).await?;
     link_health::forget_hosts(&mut conn, now - TimeDelta::days(7)).await?;

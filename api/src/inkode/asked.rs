@@ -78,7 +78,7 @@ pub(super) fn tag_ids(tags: &[Text<text::TagId>]) -> Vec<Uuid> {
 }
 
 /// The rule of a text's length, if it breaks it. Postgres keeps every character but U+0000.
-pub(super) fn length(text: &str, least: usize, most: usize) -> Option<String> {
+pub(crate) fn length(text: &str, least: usize, most: usize) -> Option<String> {
     let fits = (least..=most).contains(&text.chars().count()) && !text.contains('\0');
     let rule = if least == 0 {
         format!("must be at most {most} characters")

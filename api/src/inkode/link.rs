@@ -157,7 +157,7 @@ impl LinkApi {
         let (app, org_id, id) = (&self.0, auth.0.org_id, read(&id.0)?);
         let found = link::find(&mut *app.store.pool().acquire().await?, org_id, id).await?;
         let link = found.ok_or_else(no_link)?;
-        Ok(Json(stats::of(app, org_id, link.id.0, days.0).await?))
+        Ok(Json(stats::of(app, org_id, link.id.0, link.routing.as_deref(), days.0).await?))
     }
 
     /// Explain where a short link leads a visitor

@@ -165,8 +165,13 @@ impl QrApi {
         let (app, org_id) = (&self.0, auth.0.org_id);
         let mut conn = app.store.pool().acquire().await?;
         let row = find(&mut conn, &auth.0, &id.0).await?;
+        let link = match row.link_id {
+            Some(id) => link::find(&mut conn, org_id, id).await?,
+            None => None,
+        };
         drop(conn);
-        Ok(Json(stats::of(app, org_id, row.id.0, days.0).await?))
+        let routing = link.as_ref().and_then(|link| link.routing.as_deref());
+        Ok(Json(stats::of(app, org_id, row.id.0, routing, days.0).await?))
     }
 
     /// Get the picture of a QR code

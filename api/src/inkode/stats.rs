@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Timelike, Utc};
 use domain::{
     id::OrgId,
+    routing::Routing,
     visit::{self, OTHERS, Sum, Tally, Traffic},
 };
 use poem_openapi::Object;
 use uuid::Uuid;
 
+use super::conversion::{StepConversions, VariantResult, results};
 use crate::{app::App, failure::Failure, timestamp::Timestamp};
 
 /// The days of statistics that nobody asked a number for.
@@ -62,6 +64,10 @@ pub(super) struct Stats {
     referrers: Vec<Share>,
     /// By what decided where they went: `rule:<id>`, `variant:<id>`, or empty for the destination itself.
     routing: Vec<Share>,
+    /// Conversions, by step and currency; the most frequent first.
+    conversions: Vec<StepConversions>,
+    /// How the A/B variants do that the link has now.
+    variants: Vec<VariantResult>,
 }
 
 /// Visits of a time.
@@ -88,8 +94,14 @@ struct Share {
     uniques: i64,
 }
 
-/// The statistics of one link or QR code over `days`.
-pub(super) async fn of(app: &App, org_id: OrgId, target: Uuid, days: Option<i64>) -> Result<Stats, Failure> {
+/// The statistics of one link or QR code with that routing over `days`.
+pub(super) async fn of(
+    app: &App,
+    org_id: OrgId,
+    target: Uuid,
+    routing: Option<&Routing>,
+    days: Option<i64>,
+) -> Result<Stats, Failure> {
     let days = days.unwrap_or(DAYS);
     if !(1..=DAYS_MAX).contains(&days) {
         return Err(Failure::field("days", format!("must be a whole number from 1 to {DAYS_MAX}")));
@@ -101,6 +113,7 @@ pub(super) async fn of(app: &App, org_id: OrgId, target: Uuid, days: Option<i64>
     let Traffic { days: tallies, total } = visit::traffic(&mut conn, org_id, Some(target), first, today).await?;
     let mut all = Tally::default();
     tallies.values().for_each(|tally| all.merge(tally));
+    let (conversions, variants) = results(&mut conn, org_id, target, routing, begin(first), &all).await?;
     let interval = if days <= HOURLY_DAYS { "hour" } else { "day" };
     let series = if days <= HOURLY_DAYS { hourly(&tallies, first, now) } else { daily(&tallies, first, today) };
     let shares = |facet: &str| shares(all.facets.get(facet));
@@ -123,6 +136,8 @@ pub(super) async fn of(app: &App, org_id: OrgId, target: Uuid, days: Option<i64>
         languages: shares("language"),
         referrers: shares("referrer"),
         routing: shares("branch"),
+        conversions,
+        variants,
     })
 }
 

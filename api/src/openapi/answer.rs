@@ -48,13 +48,24 @@ const COUNTED: [&str; 9] = [
 const OPERATORS: [&str; 2] = ["startScheduledWork", "startScheduledWorkByGet"];
 
 /// Answers that one operation has of its own: what it says, or `None` where it never gives it.
-const OWN: [(&str, &str, Option<&str>); 5] = [
+const OWN: [(&str, &str, Option<&str>); 8] = [
     ("openProtectedCode", "401", Some("The password is not the right one.")),
     ("openProtectedCode", "404", Some("No code leads anywhere there.")),
     (
         "openProtectedCode",
         "429",
         Some("Too many tries of this code's password; `Retry-After` says when there is another."),
+    ),
+    (
+        "recordConversion",
+        "403",
+        Some("The `Origin` is neither one that the link leads to nor one that the workspace allows."),
+    ),
+    ("recordConversion", "404", Some("The workspace has no such link or QR code.")),
+    (
+        "recordConversion",
+        "429",
+        Some("Too many conversions of this link from one address; `Retry-After` says when there is another."),
     ),
     ("rotateInklinkSecret", "404", None),
     (
@@ -99,7 +110,8 @@ fn headers() -> Value {
             "schema": {"type": "string", "example": "private, no-cache"},
         },
         "SetCookie": {
-            "description": "The cookie by which the code knows that the password was shown, for a day.",
+            "description": "The visitor's cookie, which no page can read: that a code's password was shown, for a day; or, where \
+                            conversions are told, who they are, for a year.",
             "schema": {"type": "string"},
         },
         "WwwAuthenticate": {

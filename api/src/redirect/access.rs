@@ -4,55 +4,25 @@
 use std::net::IpAddr;
 
 use domain::{code::Target, password, route::Route};
-use governor::{
-    DefaultKeyedRateLimiter, Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
-};
 use poem::{
     Request, Response,
     http::{HeaderValue, StatusCode, header},
 };
 use secrecy::ExposeSecret;
-use uuid::Uuid;
 
 use super::page;
-use crate::app::App;
+use crate::{app::App, cookie};
 
 /// How often one address may try one code's password at once, and how often per minute after that.
-const TRIES: std::num::NonZeroU32 = std::num::NonZeroU32::new(10).unwrap();
+pub const TRIES: std::num::NonZeroU32 = std::num::NonZeroU32::new(10).unwrap();
 /// How long a right password is remembered, in seconds: a day.
 const REMEMBERED_S: u32 = 86_400;
 /// The most bytes of the page's form.
 const FORM_MAX: usize = 4096;
 
-/// Who has tried which password lately, in this process.
-pub struct Tries(DefaultKeyedRateLimiter<(Uuid, IpAddr)>);
-
-impl Default for Tries {
-    fn default() -> Self {
-        Self(RateLimiter::keyed(Quota::per_minute(TRIES)))
-    }
-}
-
-impl Tries {
-    /// Forgets those who may try as often as ever.
-    pub fn shrink(&self) {
-        self.0.retain_recent();
-    }
-}
-
-impl std::fmt::Debug for Tries {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tries").finish_non_exhaustive()
-    }
-}
-
 /// Which of the code's passwords the visitor has shown, by the cookie.
 pub fn shown(app: &App, request: &Request, route: &Route) -> Option<i32> {
-    let name = cookie(route.target);
-    let cookies = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, token) = pairs.find(|(of, _)| *of == name)?;
+    let token = cookie::find(request, &name(route.target))?;
     let version = app.sealing.open_text(&hex::decode(token).ok()?, &context(route.target)).ok()?;
     version.expose_secret().parse().ok()
 }
@@ -72,9 +42,8 @@ pub enum Tried {
 pub async fn tried(app: &App, route: &Route, address: Option<IpAddr>, given: String) -> Tried {
     let Some((hash, version)) = route.password.clone() else { return Tried::Right(None) };
     let Some(address) = address else { return Tried::Wrong };
-    if let Err(until) = app.tries.0.check_key(&(route.target.row().1, address)) {
-        let wait = until.wait_time_from(DefaultClock::default().now());
-        return Tried::TooMany((wait.as_secs_f64().ceil() as u64).max(1));
+    if let Err(seconds) = app.tries.take(route.target.row().1, Some(address)) {
+        return Tried::TooMany(seconds);
     }
     // Its work would hold up every other request of the thread.
     let right = tokio::task::spawn_blocking(move || password::is_right(&given, &hash)).await.unwrap_or(false);
@@ -85,7 +54,7 @@ pub async fn tried(app: &App, route: &Route, address: Option<IpAddr>, given: Str
     let secure = if app.settings.short_url.starts_with("https://") { "; Secure" } else { "" };
     let cookie = format!(
         "{}={}; Path=/; Max-Age={REMEMBERED_S}; HttpOnly; SameSite=Lax{secure}",
-        cookie(route.target),
+        name(route.target),
         hex::encode(token)
     );
     Tried::Right(HeaderValue::from_str(&cookie).ok())
@@ -145,7 +114,8 @@ pub(crate) fn url(app: &App, request: &Request, domain: &str, code: &str) -> Str
     }
 }
 
-fn cookie(target: Target) -> String {
+/// The name of its cookie.
+fn name(target: Target) -> String {
     format!("ink_access_{}", target.row().1.simple())
 }
 

@@ -2,11 +2,12 @@
 
 use domain::{
     barcode::{self, EXTERNAL_ID_MAX, Kind as BarcodeKind, PROVIDER_MAX, VALUE_MAX},
+    conversion,
     dialect::{Choice, DIALECTS, Dialect, DialectName},
     id::{
-        AlertId as Alert, BarcodeId as Barcode, DeliveryId as Delivery, EventId as Event, ImportId as Import,
-        JobId as Job, LinkId as Link, LinkPageId as LinkPage, OrgId as Org, OwnDomainId as OwnDomain, QrId as Qr,
-        ReplayId as Replay, UserId as User,
+        AlertId as Alert, BarcodeId as Barcode, ConversionId as Conversion, DeliveryId as Delivery, EventId as Event,
+        ImportId as Import, JobId as Job, LinkId as Link, LinkPageId as LinkPage, OrgId as Org,
+        OwnDomainId as OwnDomain, QrId as Qr, ReplayId as Replay, UserId as User,
     },
     label::Kind,
     own_domain,
@@ -148,6 +149,25 @@ forms! {
     };
     /// The id of a link or a QR code.
     CodeOwnerId: id(&[Link::PREFIX, Qr::PREFIX]);
+    /// What a visitor did, such as `purchase`.
+    Step: MetaSchema { min_length: Some(1), example: Some("purchase".into()), ..name(conversion::STEP_MAX) };
+    /// A currency's letters (ISO 4217), in upper or lower case.
+    Currency: MetaSchema {
+        pattern: Some("^[A-Za-z]{3}$".into()),
+        example: Some("USD".into()),
+        ..MetaSchema::new("string")
+    };
+    /// What tells repeats of a conversion.
+    DedupeKey: MetaSchema { min_length: Some(1), ..name(conversion::DEDUPE_KEY_MAX) };
+    /// A conversion's id.
+    ConversionId: id(&[Conversion::PREFIX]);
+    /// An origin of pages: a scheme, a host and a port.
+    Origin: MetaSchema {
+        max_length: Some(conversion::ORIGIN_MAX),
+        pattern: Some(r"^https?://[^\s/?#@\\]+$".into()),
+        example: Some("https://shop.example.com".into()),
+        ..MetaSchema::new("string")
+    };
     /// The domain that a code stands on.
     Host: MetaSchema {
         max_length: Some(253),

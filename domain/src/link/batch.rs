@@ -16,6 +16,7 @@ use crate::{
     chance::Chance,
     change::Change,
     code::{self, Code, Wish},
+    conversion,
     id::{LabelId, LinkId, OrgId},
     label::{self, Kind},
     link_health, own_domain,
@@ -292,6 +293,7 @@ impl<E: From<Refused>> Batch<E> {
         self.tell(conn, &links.iter().map(|(_, link)| link).collect::<Vec<_>>()).await?;
         code::release_many(conn, self.org_id, &ids).await?;
         delete_many(conn, self.org_id, &ids).await?;
+        conversion::delete_of(conn, self.org_id, &ids).await?;
         for (n, link) in links {
             self.finish(n, Done { change: Change::Deleted, before: None, link });
         }

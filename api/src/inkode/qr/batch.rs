@@ -11,6 +11,7 @@ use domain::{
     caller::Caller,
     change::Change,
     code::{self, Target},
+    conversion,
     id::QrId,
     link,
     qr::{self, QrCode},
@@ -118,7 +119,7 @@ impl<'a> Batch<'a> {
             Op::Update(_, asked) => asked.link_id(),
             Op::Delete(_) => None,
         });
-        link::hold(conn, caller.org_id, &links.collect::<Vec<_>>()).await?;
+        link::hold_many(conn, caller.org_id, &links.collect::<Vec<_>>()).await?;
         let ids: Vec<QrId> = ops.iter().filter_map(Op::code_id).collect();
         let before = qr::lock_many(conn, caller.org_id, &ids).await?;
         let known = before.iter().map(|code| code.id).collect();
@@ -177,6 +178,7 @@ impl<'a> Batch<'a> {
         let code = self.take(id)?;
         code::release(conn, code.org_id, Target::Qr(id)).await?;
         qr::delete(conn, code.org_id, id).await?;
+        conversion::delete_of(conn, code.org_id, &[id.0]).await?;
         self.tell(conn, &code).await?;
         Ok(Done { change: Change::Deleted, before: None, code })
     }

@@ -340,9 +340,9 @@ pub(super) async fn check_known(conn: &mut PgConnection, code: &QrCode, before: 
     let (labels, known) = ((code.folder_id, &*code.tag_ids), (before.folder_id, &*before.tag_ids));
     check_labels(conn, code.org_id, labels, known).await?;
     let Some(id) = code.link_id.filter(|_| code.link_id != before.link_id) else { return Ok(()) };
-    match link::hold(conn, code.org_id, &[id]).await?.is_empty() {
-        false => Ok(()),
-        true => Err(Failure::field("linkId", "must be a link of yours")),
+    match link::hold(conn, code.org_id, id).await?.is_some() {
+        true => Ok(()),
+        false => Err(Failure::field("linkId", "must be a link of yours")),
     }
 }
 
