@@ -42,6 +42,8 @@ async fn every_answer_has_an_example_that_the_program_gave() {
     let app = TestApp::start().await;
     let receiver = Receiver::start(Script::always(Reply::ok()));
     let things = Things::make(&app, &receiver).await;
+    // The newest link, so that lists begin with it.
+    app.clock.advance(chrono::Duration::milliseconds(1));
     let protected = json!({"destination": "https://shop.example", "slug": "protected", "password": "sesame"});
     app.owner(&things.org, "POST", "/api/links", Some(protected)).await.expect(201);
     // One that has not ended.

@@ -439,7 +439,7 @@ async fn a_payload_that_cannot_be_read_is_a_dead_job_with_a_reason_and_an_unknow
 }
 
 #[test]
-#[should_panic(expected = "the kind delivery.attempt has no handler")]
+#[should_panic(expected = "the kind alerts.check has no handler")]
 fn a_kind_without_a_handler_stops_the_start() {
     let _ = Board::new().registry("one").covering(&jobs::KINDS);
 }

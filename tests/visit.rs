@@ -61,6 +61,8 @@ async fn a_visit_is_in_the_statistics_once_it_is_stored_and_no_more_once_it_is_c
     assert_eq!(figures(&stats(&app, &org, &link, "").await), [5, 3, 1, 5]);
     app.pass(Duration::seconds(1)).await;
     assert_eq!(figures(&stats(&app, &org, &link, "").await), [5, 3, 1, 5]);
+    assert_eq!(app.owner(&org, "GET", &link, None).await.expect(200)["visits"], 5, "those of people");
+    assert_eq!(app.owner(&org, "GET", "/api/links", None).await.expect(200)["items"][0]["visits"], 5);
 }
 
 #[tokio::test]

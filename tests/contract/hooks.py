@@ -60,6 +60,8 @@ REFUSALS = [
     (r"^get(Canva)?(QrCode|Barcode)Image$", r"^size$", r"must be at least"),
     (r"^(create|update)Barcode$", r"^integration\.url$", r"^must be a valid URL"),
     # A link within many keeps to the rules of a link alone.
+    # Which links and codes there are to be told of.
+    (r"^exportVisits$", r"^targetId$", r"of yours"),
     (r"^changeQrCodes$", r"^operations\[\d+\]\.qrCode\.", r""),
     (r"^changeLinks$", r"^operations\[\d+\]\.link\.(routing\.|(domain|slug|folderId|expiresAt|qrCodeId)$|tagIds\[)", r""),
     # Which columns there are is said by the data, and whether it is what its format says.

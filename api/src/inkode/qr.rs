@@ -6,6 +6,7 @@ mod bulk;
 mod content;
 mod draft;
 mod shape;
+mod style;
 
 use std::collections::HashMap;
 

@@ -8,6 +8,7 @@ use domain::{
     link::Link,
     link_page,
     utm::Utm,
+    visit,
 };
 use poem_openapi::{Enum, Object, types::MaybeUndefined};
 use serde::Deserialize;
@@ -228,6 +229,8 @@ pub(super) struct ShortLink {
     expires_at: Option<Timestamp>,
     /// After how many visits it ends.
     max_visits: Option<i64>,
+    /// How often people followed it, as far as it was counted; `stats` is right to the last visit.
+    visits: i64,
     /// Its folder.
     folder_id: Option<Text<text::FolderId>>,
     /// Its tags.
@@ -245,6 +248,7 @@ pub(super) struct ShortLink {
 }
 
 impl ShortLink {
+    /// A new link: on no page, and nobody has followed it.
     pub(super) fn new(app: &App, link: Link) -> Self {
         Self {
             id: link.id.to_string().into(),
@@ -263,6 +267,7 @@ impl ShortLink {
             starts_at: link.starts_at.map(Into::into),
             expires_at: link.expires_at.map(Into::into),
             max_visits: link.max_visits,
+            visits: 0,
             folder_id: link.folder_id.map(|id| Kind::Folder.spell(id).into()),
             tag_ids: link.tag_ids.into_iter().map(|id| Kind::Tag.spell(domain::id::LabelId(id)).into()).collect(),
             link_pages: vec![],
@@ -283,9 +288,11 @@ pub(super) async fn complete(
 ) -> Result<Vec<ShortLink>, sqlx::Error> {
     let ids: Vec<Uuid> = links.iter().map(|link| link.id.0).collect();
     let mut pages = link_page::of_links(conn, org_id, &ids).await?;
+    let totals = visit::totals(conn, org_id, &ids).await?;
     let shown = links.into_iter().map(|link| {
+        let visits = totals.get(&link.id.0).map_or(0, |total| total.sum.visits);
         let own = pages.extract_if(.., |page| page.link_id == link.id).map(Into::into).collect();
-        ShortLink { link_pages: own, ..ShortLink::new(app, link) }
+        ShortLink { visits, link_pages: own, ..ShortLink::new(app, link) }
     });
     Ok(shown.collect())
 }

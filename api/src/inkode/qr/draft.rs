@@ -22,7 +22,10 @@ use domain::{
 use poem_openapi::types::MaybeUndefined;
 use sqlx::{PgConnection, types::Json};
 
-use super::shape::{QrCodeInput, QrCodePatch, QrStyleInput};
+use super::{
+    shape::{QrCodeInput, QrCodePatch},
+    style::QrStyleInput,
+};
 use crate::{
     app::App,
     failure::{Failure, FieldError},
