@@ -18,7 +18,10 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-pub use self::row::{Filter, Shown, Summary, Wanted, attach, count_dynamic, deactivate, delete, find, find_all, hold, insert, library, list, list_behind, lock_dynamic, lock_expired, lock_many, logo, summary, update};
+pub use self::row::{
+    Filter, Shown, Summary, Wanted, attach, count_dynamic, deactivate, delete, find, find_all, hold, insert, library,
+    list, list_behind, lock_dynamic, lock_expired, lock_many, logo, summary, update,
+};
 use self::{
     content::Content,
     picture::{Format, NoPicture, Picture},

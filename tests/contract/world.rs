@@ -90,6 +90,13 @@ impl World {
             let replay =
                 app.post(&format!("/api/webhooks/endpoints/{endpoint}/replay"), &auth, replay).await.expect(202);
             ids.entry("replays").or_default().push(replay["id"].clone());
+            // Some that can be resumed, whatever else is done to replays before.
+            for _ in 0..4 {
+                let replay = app.post("/api/webhooks/replays", &auth, json!({})).await.expect(202)["id"].clone();
+                let pause = format!("/api/webhooks/replays/{}/pause", replay.as_str().unwrap());
+                app.post(&pause, &auth, json!({})).await.expect(200);
+                ids.entry("replays").or_default().push(replay);
+            }
         }
         Self(ids)
     }

@@ -18,8 +18,7 @@ use super::{Link, count, delete_many, insert_many, lock_many, update_many};
 use crate::{
     chance::Chance,
     change::Change,
-    code,
-    conversion,
+    code, conversion,
     id::{LabelId, LinkId, OrgId},
     label::{self, Kind},
     link_health, own_domain,
