@@ -67,8 +67,8 @@ pub fn visitor(salt: &[u8], address: &str, agent: &str) -> i64 {
 
 /// Stores what a process noted. The same batch a second time changes nothing.
 pub async fn insert_batch(conn: &mut PgConnection, id: Uuid, visits: &[Visit]) -> Result<(), sqlx::Error> {
-    fn texts(visits: &[Visit], of: fn(&Visit) -> &str) -> Vec<String> {
-        visits.iter().map(|visit| of(visit).to_owned()).collect()
+    fn texts(visits: &[Visit], of: fn(&Visit) -> &str) -> Vec<&str> {
+        visits.iter().map(of).collect()
     }
     sqlx::query!(
         "insert into visit_batches (id, size, ids, org_ids, target_ids, ats, visitors, bots, devices, systems, browsers,
@@ -83,14 +83,14 @@ pub async fn insert_batch(conn: &mut PgConnection, id: Uuid, visits: &[Visit]) -
         &visits.iter().map(|v| v.at).collect::<Vec<_>>(),
         &visits.iter().map(|v| v.visitor).collect::<Vec<_>>(),
         &visits.iter().map(|v| v.is_bot).collect::<Vec<_>>(),
-        &texts(visits, |v| &v.device),
-        &texts(visits, |v| &v.system),
-        &texts(visits, |v| &v.browser),
-        &texts(visits, |v| &v.country),
-        &texts(visits, |v| &v.region),
-        &texts(visits, |v| &v.language),
-        &texts(visits, |v| &v.referrer),
-        &texts(visits, |v| &v.branch),
+        &texts(visits, |v| &v.device) as &[&str],
+        &texts(visits, |v| &v.system) as &[&str],
+        &texts(visits, |v| &v.browser) as &[&str],
+        &texts(visits, |v| &v.country) as &[&str],
+        &texts(visits, |v| &v.region) as &[&str],
+        &texts(visits, |v| &v.language) as &[&str],
+        &texts(visits, |v| &v.referrer) as &[&str],
+        &texts(visits, |v| &v.branch) as &[&str],
     )
     .execute(conn)
     .await?;

@@ -30,6 +30,8 @@ use super::place::{Places, Told};
 
 /// The most visits of one row.
 const BATCH: usize = 4096;
+/// How many notes are read before redirects have their turn.
+const AT_ONCE: usize = 32;
 /// How long the first note of a row waits for more.
 const LINGER: Duration = Duration::from_millis(10);
 /// How many notes may wait, while Postgres is away for example: some hundred bytes each.
@@ -198,7 +200,13 @@ impl Writer {
                 self.salts.insert(day, within(ANSWER, ask).await?);
             }
         }
-        Ok(notes.iter().map(|note| self.visit(note)).collect())
+        let mut visits = Vec::with_capacity(notes.len());
+        for some in notes.chunks(AT_ONCE) {
+            visits.extend(some.iter().map(|note| self.visit(note)));
+            // Redirects wait for this thread.
+            tokio::task::yield_now().await;
+        }
+        Ok(visits)
     }
 
     fn visit(&mut self, note: &Note) -> Visit {
