@@ -171,7 +171,7 @@ async fn what_no_scanner_would_read_is_refused_as_unsupported() {
     }
     let made = make(&app, &org, json!({"type": "CODE_39", "value": "X".repeat(80)})).await;
     let answer = picture(&app, &org, &made, "size=300", "").await.expect(422);
-    assert_eq!(answer["errors"][0]["message"], "must be at least 1085, a pixel for each module; or ask for an SVG");
+    assert_eq!(answer["errors"][0]["message"], "must be at least 1085, a pixel for each module; or ask for an SVG or PDF");
     assert_eq!(picture(&app, &org, &made, "size=1085", "").await.status, 200);
     assert_eq!(picture(&app, &org, &made, "size=300&format=svg", "").await.status, 200);
     for query in ["size=63", "size=4097", "size=x", "format=gif"] {
@@ -221,7 +221,9 @@ async fn every_type_is_read_by_a_scanner_that_is_not_ours() {
             let style = &styles[n % styles.len()];
             let made = make(&app, &org, json!({"type": kind.name(), "value": value, "style": style})).await;
             assert_eq!(made["value"], value);
-            for (format, query) in [("png", "size=2000"), ("png", "size=1437"), ("svg", "format=svg")] {
+            for (format, query) in
+                [("png", "size=2000"), ("png", "size=1437"), ("svg", "format=svg"), ("pdf", "format=pdf")]
+            {
                 let drawn = picture(&app, &org, &made, query, "").await;
                 assert_eq!(drawn.status, 200, "{}", drawn.text);
                 pictures.push((kind.name().to_owned(), format, drawn.bytes));
@@ -252,7 +254,7 @@ async fn a_picture_is_asked_for_again_only_when_it_is_another() {
         let again = picture(&app, &org, &made, "", known).await;
         assert_eq!((again.status, again.header("etag"), again.bytes.len()), (304, Some(&*etag), 0), "{known}");
     }
-    for (query, known) in [("", "\"x\""), ("size=801", &*etag), ("format=svg", &*etag)] {
+    for (query, known) in [("", "\"x\""), ("size=801", &*etag), ("format=svg", &*etag), ("format=pdf", &*etag)] {
         assert_eq!(picture(&app, &org, &made, query, known).await.status, 200, "{query} {known}");
     }
     app.owner(&org, "PATCH", &path(&made), Some(json!({"value": "pen"}))).await.expect(200);

@@ -243,3 +243,30 @@ async fn what_cannot_be_an_own_domain_is_refused_and_only_managers_ask() {
     }
     app.get("/api/domains", &auth).await.expect(200);
 }
+
+#[tokio::test]
+async fn qr_codes_stand_on_own_domains_like_links() {
+    let (app, server) = start().await;
+    let (org, other) = (app.org("acme").await, app.org("other").await);
+    let body = json!({"isDynamic": true, "content": {"url": SHOP}, "shortCode": "a", "domain": NAME});
+    let make = async |org: &TestOrg, body: &Value| app.owner(org, "POST", "/api/qr", Some(body.clone())).await;
+    let refused = make(&org, &body).await.expect(400);
+    assert_eq!(refused["errors"][0]["field"], "domain", "it is not proven");
+    prove(&app, &org, &server, NAME).await;
+    assert_eq!(make(&other, &body).await.expect(400)["errors"][0]["field"], "domain", "it is another's");
+    let code = make(&org, &body).await.expect(201);
+    let address = format!("https://{NAME}/a");
+    assert_eq!((&code["domain"], &code["shortUrl"], &code["encodes"]), (&json!(NAME), &json!(address), &json!(address)));
+    assert_eq!(visit(&app, NAME, "/a").await, SHOP);
+    let taken = make(&org, &body).await.expect(409);
+    assert_eq!(taken["code"], "short_code_taken");
+    // Elsewhere the same code is another, and a code can move.
+    let path = format!("/api/qr/{}", code["id"].as_str().unwrap());
+    let moved = app.owner(&org, "PATCH", &path, Some(json!({"domain": null}))).await.expect(200);
+    assert_eq!((moved.get("domain"), &moved["shortUrl"]), (None, &json!(format!("{}/r/a", app.url))));
+    assert!(visit(&app, NAME, "/a").await.starts_with("404"));
+    make(&org, &body).await.expect(201);
+    app.owner(&org, "PATCH", &path, Some(json!({"domain": NAME}))).await.expect(409);
+    let plain = json!({"content": {"text": "x"}, "domain": NAME});
+    assert_eq!(make(&org, &plain).await.expect(400)["errors"][0]["field"], "domain");
+}

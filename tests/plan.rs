@@ -159,3 +159,26 @@ async fn thresholds_of_a_months_scans_are_told_once_per_month() {
     app.partitions().await;
     assert_eq!(tell(&app, &[(&org, 10_000)]).await, 2);
 }
+
+#[tokio::test]
+async fn barcodes_are_counted_like_links() {
+    let app = TestApp::start().await;
+    let org = on(&app, Plan::Free).await;
+    let most = Plan::Free.includes(Quota::Barcodes).unwrap();
+    let mut last = Value::Null;
+    for n in 0..most {
+        let body = json!({"type": "CODE_128", "value": format!("INK-{n}")});
+        last = app.owner(&org, "POST", "/api/barcode", Some(body)).await.expect(201);
+    }
+    let body = || Some(json!({"type": "CODE_128", "value": "INK-X"}));
+    let refused = app.owner(&org, "POST", "/api/barcode", body()).await.expect(402);
+    assert_eq!(
+        (&refused["code"], &refused["limit"], &refused["used"]),
+        (&json!("plan_limit"), &json!(most), &json!(most))
+    );
+    let path = format!("/api/barcode/{}", last["id"].as_str().unwrap());
+    let archived = async |archived: bool| app.owner(&org, "PATCH", &path, Some(json!({"archived": archived}))).await;
+    archived(true).await.expect(200);
+    app.owner(&org, "POST", "/api/barcode", body()).await.expect(201);
+    assert_eq!(archived(false).await.expect(402)["code"], "plan_limit");
+}

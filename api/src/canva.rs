@@ -27,7 +27,7 @@ use crate::{
     auth::{Auth, Library},
     failure::Failure,
     inkode::{asked, barcode as drawing, qr as qr_drawing},
-    picture::{PageFormat, Picture, PictureFormat},
+    picture::{Picture, PictureFormat},
     server::Tag,
     surface::{Failed, Own},
     text::{self, Text},
@@ -97,7 +97,7 @@ impl CanvaApi {
     ) -> Result<Picture<false>, Failed<Own>> {
         let size = size_of(size.0, qr_drawing::SIZE);
         Ok(Picture::new(
-            qr_drawing::picture(&self.0, allowed(&auth)?, &id.0, PageFormat::Png, size).await?,
+            qr_drawing::picture(&self.0, allowed(&auth)?, &id.0, PictureFormat::Png, size).await?,
             PictureFormat::Png,
             request,
         ))

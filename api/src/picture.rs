@@ -19,30 +19,11 @@ pub enum PictureFormat {
     Png,
     /// SVG.
     Svg,
-}
-
-/// The same, or a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-#[oai(rename_all = "lowercase")]
-pub enum PageFormat {
-    /// PNG.
-    Png,
-    /// SVG.
-    Svg,
     /// PDF.
     Pdf,
 }
 
-impl From<PictureFormat> for PageFormat {
-    fn from(format: PictureFormat) -> Self {
-        match format {
-            PictureFormat::Png => Self::Png,
-            PictureFormat::Svg => Self::Svg,
-        }
-    }
-}
-
-impl PageFormat {
+impl PictureFormat {
     const fn media_type(self) -> &'static str {
         match self {
             Self::Png => "image/png",
@@ -52,29 +33,29 @@ impl PageFormat {
     }
 }
 
-/// A picture, or that the caller has it. `SVG` and `PDF` are whether it may be one.
+/// A picture, or that the caller has it. `VECTORS` is whether it may be an SVG or PDF.
 #[derive(Debug)]
-pub struct Picture<const SVG: bool = true, const PDF: bool = false> {
+pub struct Picture<const VECTORS: bool = true> {
     bytes: Vec<u8>,
-    format: PageFormat,
+    format: PictureFormat,
     etag: String,
     known: bool,
 }
 
-impl<const SVG: bool, const PDF: bool> Picture<SVG, PDF> {
+impl<const VECTORS: bool> Picture<VECTORS> {
     /// A picture for a caller who may have it: the request's `If-None-Match` (RFC 9110, 13.1.2), which is HTTP's own and
     /// no parameter of the OpenAPI file.
-    pub fn new(bytes: Vec<u8>, format: impl Into<PageFormat>, request: &Request) -> Self {
+    pub fn new(bytes: Vec<u8>, format: PictureFormat, request: &Request) -> Self {
         let known = request.header(header::IF_NONE_MATCH);
         let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&bytes)[..16]));
         // A weak tag of the same text will do.
         let mut tags = known.unwrap_or_default().split(',').map(str::trim);
         let known = tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag);
-        Self { bytes, format: format.into(), etag, known }
+        Self { bytes, format, etag, known }
     }
 }
 
-impl<const SVG: bool, const PDF: bool> IntoResponse for Picture<SVG, PDF> {
+impl<const VECTORS: bool> IntoResponse for Picture<VECTORS> {
     fn into_response(self) -> Response {
         let response = Response::builder().header(header::ETAG, self.etag).header(header::CACHE_CONTROL, KEEPING);
         if self.known {
@@ -91,7 +72,7 @@ impl<const SVG: bool, const PDF: bool> IntoResponse for Picture<SVG, PDF> {
 /// Kept by the caller alone, and asked for before it is used again: an edit is seen at once.
 const KEEPING: &str = "private, no-cache";
 
-impl<const SVG: bool, const PDF: bool> ApiResponse for Picture<SVG, PDF> {
+impl<const VECTORS: bool> ApiResponse for Picture<VECTORS> {
     fn meta() -> MetaResponses {
         // `openapi::answer` says what they are.
         let header = |name: &str| MetaHeader {
@@ -101,12 +82,12 @@ impl<const SVG: bool, const PDF: bool> ApiResponse for Picture<SVG, PDF> {
             deprecated: false,
             schema: String::schema_ref(),
         };
-        let content = |format: PageFormat| MetaMediaType {
+        let content = |format: PictureFormat| MetaMediaType {
             content_type: format.media_type(),
             schema: MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary"))),
         };
-        let formats = [(PageFormat::Png, true), (PageFormat::Svg, SVG), (PageFormat::Pdf, PDF)];
-        let formats = formats.into_iter().filter(|(_, may)| *may).map(|(format, _)| format);
+        let formats = [PictureFormat::Png, PictureFormat::Svg, PictureFormat::Pdf];
+        let formats = formats.into_iter().take(if VECTORS { 3 } else { 1 });
         let answer = |status, description, content| MetaResponse {
             description,
             status: Some(status),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 pub use self::{
     kind::{InvalidKind, Kind},
-    picture::{Modules, SIZES, Unrenderable, png, prove, svg},
+    picture::{Modules, SIZES, Unrenderable, pdf, png, prove, svg},
     style::{BAR_HEIGHT, QUIET_MAX, Style},
     value::{BARS_MAX, InvalidValue, VALUE_MAX, normal},
 };
@@ -258,6 +258,16 @@ pub async fn library(
         limit,
     )
     .fetch_all(conn)
+    .await
+}
+
+/// How many barcodes an organisation has that are not put away.
+pub async fn count(conn: &mut PgConnection, org_id: OrgId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from barcodes where org_id = $1 and archived_at is null"#,
+        org_id.0
+    )
+    .fetch_one(conn)
     .await
 }
 

@@ -36,6 +36,7 @@ pub mod org;
 pub mod own_domain;
 pub mod partition;
 pub mod password;
+mod pdf;
 pub mod place;
 pub mod plan;
 pub mod qr;

@@ -49,7 +49,7 @@ REFUSALS = [
     # An end comes after its beginning.
     (r"^(create|update)(Link|QrCode)$", r"^expiresAt$", r"after startsAt"),
     # What only a dynamic code has, what it cannot be without, and which links and codes there are.
-    (r"^(create|update)(Link|QrCode)$", r"^(linkId|qrCodeId|content)$", r"of yours|is required|must have|a dynamic code"),
+    (r"^(create|update)(Link|QrCode)$", r"^(linkId|qrCodeId|content|domain)$", r"of yours|is required|must have|a dynamic code"),
     (r"^(create|update)QrCode$", r"", r"needs a dynamic code"),
     # Contents have rules between their members, styles between their colours, and logos a format of their own.
     (r"^(create|update)QrCode$", r"^(content|style)\.", r""),

@@ -2,31 +2,19 @@
 an array of what each says on standard output, null where nothing is read."""
 
 import base64
-import io
 import json
-import re
 import sys
 
 import zxingcpp
-from PIL import Image, ImageDraw
+from drawing import pixels
 
+# Pixels of what has none.
+WIDTH = 2000
 FORMATS = {
     "EAN_13": "EAN13", "EAN_8": "EAN8", "UPC_A": "UPCA", "UPC_E": "UPCE", "CODE_128": "Code128", "CODE_39": "Code39Std",
     "CODE_93": "Code93", "ITF": "ITF", "ITF_14": "ITF14", "CODABAR": "Codabar", "DATA_MATRIX": "DataMatrix",
     "PDF_417": "PDF417", "AZTEC": "Aztec",
 }
-
-
-def drawn(svg):
-    """Our SVGs are rectangles of two colours; drawn here at four pixels to the unit."""
-    width, height = map(int, re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())
-    image = Image.new("RGB", (width * 4, height * 4), "grey")
-    for fill, path in re.findall(r'<path fill="(#[0-9a-f]{6})" d="([^"]*)"', svg):
-        for x, y, w, h in re.findall(r"M(\d+) (\d+)h(\d+)v(\d+)h-\3z", path):
-            x, y, w, h = (int(n) * 4 for n in (x, y, w, h))
-            ImageDraw.Draw(image).rectangle([x, y, x + w - 1, y + h - 1], fill=fill)
-        assert not re.sub(r"M\d+ \d+h(\d+)v\d+h-\1z", "", path), "a path that is no rectangle"
-    return image
 
 
 def short(upc_a):
@@ -45,7 +33,7 @@ def short(upc_a):
 
 def read(job):
     picture = base64.b64decode(job["picture"])
-    image = drawn(picture.decode()) if job["format"] == "svg" else Image.open(io.BytesIO(picture)).convert("RGB")
+    image = pixels(picture, job["format"], WIDTH).convert("RGB")
     wanted = getattr(zxingcpp.BarcodeFormat, FORMATS[job["type"]])
     found = zxingcpp.read_barcodes(image, formats=wanted, text_mode=zxingcpp.TextMode.Plain)
     if len(found) != 1:

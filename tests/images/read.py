@@ -3,33 +3,19 @@
 Takes paths of PNG, SVG and PDF files on standard input, one per line, and answers each with a line of JSON:
 {"zxing": [[format, text], …], "zbar": [[format, text], …], "mode": Pillow's, "size": [width, height], "colours": how many
 a PNG has, up to 256, or 0}.
-SVG is drawn by resvg and PDF by PDFium.
 """
 
-import io
 import json
 import pathlib
 import subprocess
 import sys
 import tempfile
 
-import pypdfium2
-import resvg_py
 import zxingcpp
-from PIL import Image
+from drawing import pixels
 
 # Pixels of a side of what has none.
 SIDE = 800
-
-
-def pixels(path):
-    if path.suffix == ".pdf":
-        page = pypdfium2.PdfDocument(path)[0]
-        return page.render(scale=SIDE / page.get_width()).to_pil().convert("RGB")
-    if path.suffix == ".svg":
-        drawn = resvg_py.svg_to_bytes(svg_string=path.read_text(), width=SIDE)
-        return Image.open(io.BytesIO(bytes(drawn))).convert("RGB")
-    return Image.open(path)
 
 
 def zbar(path):
@@ -46,7 +32,7 @@ def zbar(path):
 with tempfile.TemporaryDirectory() as scratch:
     for line in sys.stdin:
         path = pathlib.Path(line.rstrip("\n"))
-        seen = pixels(path)
+        seen = pixels(path.read_bytes(), path.suffix[1:], SIDE)
         flat = pathlib.Path(scratch) / "seen.png"
         seen.convert("RGB").save(flat)
         read = [[str(code.format), code.text] for code in zxingcpp.read_barcodes(seen.convert("L"))]

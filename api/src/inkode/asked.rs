@@ -6,6 +6,8 @@ use domain::{
     label::{self, Kind},
     link::TAGS_MAX,
     org, password,
+    plan::Quota,
+    quota,
 };
 use poem_openapi::types::MaybeUndefined;
 use sqlx::PgConnection;
@@ -106,6 +108,20 @@ pub(super) fn opened<T>(value: MaybeUndefined<T>) -> Option<Option<T>> {
 /// What a new thing says of the same, where null says as much as nothing.
 pub(super) fn given<T>(value: Option<T>) -> MaybeUndefined<T> {
     value.map_or(MaybeUndefined::Undefined, MaybeUndefined::Value)
+}
+
+/// Refuses one more thing where the plan has no room for it; `count` tells how many are in use. The organisation's row is
+/// held until the transaction ends.
+pub(super) async fn check_room(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    quota: Quota,
+    count: impl AsyncFnOnce(&mut PgConnection, OrgId) -> Result<i64, sqlx::Error>,
+) -> Result<(), Failure> {
+    if let Some(most) = quota::lock(conn, caller.org_id, caller.plan, quota).await? {
+        quota::room(quota, most, count(conn, caller.org_id).await?, 1)?;
+    }
+    Ok(())
 }
 
 /// The folder and the tags of a thing.

@@ -9,6 +9,7 @@ use domain::{
     caller::Caller,
     change::Change,
     id::BarcodeId,
+    plan::Quota,
     user,
 };
 use poem::Request;
@@ -117,6 +118,7 @@ impl BarcodeApi {
             Begun::Before(before) => return Ok(before),
             Begun::Fresh(creation) => creation,
         };
+        asked::check_room(&mut creation.tx, caller, Quota::Barcodes, barcode::count).await?;
         asked::check_labels(&mut creation.tx, caller.org_id, (row.folder_id, &row.tag_ids), (None, &[])).await?;
         barcode::insert(&mut creation.tx, &row).await?;
         event::publish(app, &mut creation.tx, Change::Created, None, &row, request_id(request)).await?;
@@ -151,6 +153,9 @@ impl BarcodeApi {
         let mut tx = app.store.begin().await?;
         let before = barcode::lock(&mut tx, org_id, read(&id.0)?).await?.ok_or_else(no_barcode)?;
         let row = draft::changed(&before, input.value, app.clock.now()).await?;
+        if before.archived_at.is_some() && row.archived_at.is_none() {
+            asked::check_room(&mut tx, &auth.0, Quota::Barcodes, barcode::count).await?;
+        }
         let (labels, labels_before) = ((row.folder_id, &*row.tag_ids), (before.folder_id, &*before.tag_ids));
         asked::check_labels(&mut tx, org_id, labels, labels_before).await?;
         barcode::update(&mut tx, &row).await?;
@@ -209,6 +214,7 @@ pub(crate) async fn draw(row: Row, format: PictureFormat, size: u32) -> Result<V
         match format {
             PictureFormat::Png => barcode::png(&modules, &row.style, size),
             PictureFormat::Svg => Ok(barcode::svg(&modules, &row.style, size).into_bytes()),
+            PictureFormat::Pdf => Ok(barcode::pdf(&modules, &row.style, size)),
         }
     };
     // Its work would hold up every other request of the thread.

@@ -40,7 +40,7 @@ use crate::{
     inkode::asked,
     input::Input,
     page,
-    picture::{PageFormat, Picture},
+    picture::{Picture, PictureFormat},
     server::{Tag, request_id},
     surface::{Failed, Own},
     text::{self, Text},
@@ -185,13 +185,13 @@ impl QrApi {
         /// The QR code.
         id: Path<Text<text::QrId>>,
         /// What it is written as; `png` if not given.
-        format: Query<Option<PageFormat>>,
+        format: Query<Option<PictureFormat>>,
         /// Its width and height in pixels, 1024 if not given (96 to the inch where there are none); a PNG needs one for each module.
         #[oai(validator(minimum(value = "64"), maximum(value = "4096")))]
         size: Query<Option<u32>>,
         request: &Request,
-    ) -> Result<Picture<true, true>, Failed<Own>> {
-        let (format, size) = (format.0.unwrap_or(PageFormat::Png), size.0.unwrap_or(SIZE));
+    ) -> Result<Picture, Failed<Own>> {
+        let (format, size) = (format.0.unwrap_or(PictureFormat::Png), size.0.unwrap_or(SIZE));
         Ok(Picture::new(picture(&self.0, &auth.0, &id.0, format, size).await?, format, request))
     }
 
@@ -290,7 +290,7 @@ pub(crate) async fn picture(
     app: &App,
     caller: &Caller,
     id: &str,
-    format: PageFormat,
+    format: PictureFormat,
     size: u32,
 ) -> Result<Vec<u8>, Failure> {
     let mut conn = app.store.pool().acquire().await?;
@@ -298,9 +298,9 @@ pub(crate) async fn picture(
     let logo = if row.has_logo { qr::logo(&mut conn, row.org_id, row.id).await? } else { None };
     drop(conn);
     let format = match format {
-        PageFormat::Png => Format::Png,
-        PageFormat::Svg => Format::Svg,
-        PageFormat::Pdf => Format::Pdf,
+        PictureFormat::Png => Format::Png,
+        PictureFormat::Svg => Format::Svg,
+        PictureFormat::Pdf => Format::Pdf,
     };
     let short_url = app.settings.short_url.clone();
     let drawn = tokio::task::spawn_blocking(move || qr::draw(&row, logo.as_deref(), &short_url, format, size)).await;

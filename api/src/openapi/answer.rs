@@ -32,7 +32,9 @@ const UNSUPPORTED: [&str; 8] = [
 ];
 
 /// Operations that make something of which a plan includes so many, or take it back from the archive.
-const COUNTED: [&str; 9] = [
+const COUNTED: [&str; 11] = [
+    "createBarcode",
+    "updateBarcode",
     "createLink",
     "updateLink",
     "createQrCode",

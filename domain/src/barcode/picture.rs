@@ -7,6 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use pdf_writer::Content;
 use png::{BitDepth, ColorType, Compression};
 use rxing::{
     BinaryBitmap, DecodeHints, EncodeHints, Luma8Source, MultiFormatReader, MultiFormatWriter, Reader as _,
@@ -14,6 +15,7 @@ use rxing::{
 };
 
 use super::{Kind, Style};
+use crate::pdf::{POINTS, fill, page};
 
 /// The widths of pictures, in pixels.
 pub const SIZES: (u32, u32) = (64, 4096);
@@ -37,7 +39,7 @@ pub enum Unrenderable {
     #[error("could not be read back from its picture; take another type for it")]
     Unreadable,
     /// A module would be narrower than a pixel.
-    #[error("must be at least {needs}, a pixel for each module; or ask for an SVG")]
+    #[error("must be at least {needs}, a pixel for each module; or ask for an SVG or PDF")]
     TooNarrow {
         /// The least width in pixels.
         needs: u32,
@@ -82,6 +84,20 @@ impl Modules {
 
     fn rows(&self) -> impl Iterator<Item = &[bool]> {
         self.dark.chunks(self.width as usize)
+    }
+
+    /// Dark modules in a row as boxes: left, top, width and height, in modules, margins included.
+    fn runs(&self, style: &Style) -> impl Iterator<Item = [u32; 4]> {
+        let (quiet, (_, down)) = (style.quiet(self.kind), self.extent(style));
+        let (top, high) = if self.kind.has_bars() { (ABOVE, down - 2 * ABOVE) } else { (quiet, 1) };
+        self.rows().enumerate().flat_map(move |(n, row)| {
+            let mut x = quiet;
+            row.chunk_by(|a, b| a == b).filter_map(move |run| {
+                let (left, wide) = (x, run.len() as u32);
+                x += wide;
+                run[0].then_some([left, top + n as u32, wide, high])
+            })
+        })
     }
 
     /// Width and height with margins, in modules; bars are as high as `style` says.
@@ -152,18 +168,9 @@ fn pack(row: &[u8]) -> impl Iterator<Item = u8> {
 /// An SVG, `width` pixels wide where it is shown as it is.
 pub fn svg(modules: &Modules, style: &Style, width: u32) -> String {
     let (across, down) = modules.extent(style);
-    let quiet = style.quiet(modules.kind);
-    let (top, row_height) = if modules.kind.has_bars() { (ABOVE, down - 2 * ABOVE) } else { (quiet, 1) };
     let mut path = String::new();
-    for (n, row) in modules.rows().enumerate() {
-        let mut x = 0;
-        for run in row.chunk_by(|a, b| a == b) {
-            if run[0] {
-                let (left, above, wide) = (quiet as usize + x, top as usize + n, run.len());
-                let _ = write!(path, "M{left} {above}h{wide}v{row_height}h-{wide}z");
-            }
-            x += run.len();
-        }
+    for [left, above, wide, high] in modules.runs(style) {
+        let _ = write!(path, "M{left} {above}h{wide}v{high}h-{wide}z");
     }
     let height = (u64::from(width) * u64::from(down)).div_ceil(u64::from(across));
     format!(
@@ -172,6 +179,25 @@ pub fn svg(modules: &Modules, style: &Style, width: u32) -> String {
          <path fill=\"{}\" d=\"{path}\"/></svg>",
         style.background, style.foreground
     )
+}
+
+/// A PDF of one page, as wide as `width` pixels of 1/96 inch.
+pub fn pdf(modules: &Modules, style: &Style, width: u32) -> Vec<u8> {
+    let (across, down) = modules.extent(style);
+    let module = width as f32 * POINTS / across as f32;
+    let (wide, high) = (width as f32 * POINTS, down as f32 * module);
+    let mut content = Content::new();
+    fill(&mut content, style.background);
+    content.rect(0.0, 0.0, wide, high).fill_nonzero();
+    // PDF counts from below.
+    content.transform([module, 0.0, 0.0, -module, 0.0, high]);
+    fill(&mut content, style.foreground);
+    for run in modules.runs(style) {
+        let [left, above, wide, high] = run.map(|modules| modules as f32);
+        content.rect(left, above, wide, high);
+    }
+    content.fill_nonzero();
+    page(wide, high, &content.finish().into_vec(), &[]).finish()
 }
 
 /// Whether a scanner will read the value: its colours differ enough, and its picture decodes to it. The decoder is of the

@@ -354,7 +354,7 @@ pub async fn insert(conn: &mut PgConnection, code: &QrCode, logo: Option<&[u8]>)
 /// `logo` says anything of it.
 pub async fn update(conn: &mut PgConnection, code: &QrCode, logo: Option<Option<&[u8]>>) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update qr_codes set name = $3, kind = $4, content = $5, payload = $6, short_code = $7, link_id = $8, style = $9,
+        "update qr_codes set name = $3, kind = $4, content = $5, payload = $6, domain = $22, short_code = $7, link_id = $8, style = $9,
                 logo = case when $10 then $11 else logo end, password_hash = $12, password_version = $13, active = $14,
                 starts_at = $15, expires_at = $16, max_scans = $17, folder_id = $18, tag_ids = $19, updated_at = $20,
                 archived_at = $21
@@ -380,6 +380,7 @@ pub async fn update(conn: &mut PgConnection, code: &QrCode, logo: Option<Option<
         &code.tag_ids,
         code.updated_at,
         code.archived_at,
+        code.domain,
     )
     .execute(conn)
     .await?;

@@ -186,7 +186,7 @@ impl<'a> Batch<'a> {
     /// Stores a changed code, and takes its short code if that is another.
     async fn replace(&mut self, conn: &mut PgConnection, before: &QrCode, draft: Draft) -> Result<QrCode, Failure> {
         let code = draft.code;
-        if code.short_code != before.short_code {
+        if (&code.domain, &code.short_code) != (&before.domain, &before.short_code) {
             code::release(conn, code.org_id, Target::Qr(code.id)).await?;
             draft::take_code(conn, &code).await?;
             self.tell(conn, before).await?;

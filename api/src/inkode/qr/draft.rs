@@ -7,7 +7,8 @@ use domain::{
     caller::Caller,
     code::{self, Code, Target},
     id::{LinkId, QrId},
-    link,
+    link::{self, batch::DOMAIN_RULE},
+    own_domain::{self, read_name},
     password::PASSWORD_MAX,
     plan::Quota,
     qr::{
@@ -17,7 +18,6 @@ use domain::{
         proof::{Refused, prove},
         style::{LOGO_PERCENT, Level, QUIET_ZONE, Style},
     },
-    quota,
 };
 use poem_openapi::types::MaybeUndefined;
 use sqlx::{PgConnection, types::Json};
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     app::App,
     failure::{Failure, FieldError},
-    inkode::asked::{CODE_TRIES, broken_tags, check_labels, folder, given, hash, length, opened, tag_ids},
+    inkode::asked::{self, CODE_TRIES, broken_tags, check_labels, folder, given, hash, length, opened, tag_ids},
 };
 
 /// A code that is about to be stored, and its logo where that is another now.
@@ -84,6 +84,7 @@ pub(super) async fn new(app: &App, caller: &Caller, input: QrCodeInput) -> Resul
     let patch = QrCodePatch {
         name: input.name,
         content: given(input.content),
+        domain: given(input.domain),
         short_code: input.short_code,
         link_id: given(input.link_id),
         style,
@@ -106,6 +107,7 @@ pub(super) async fn new(app: &App, caller: &Caller, input: QrCodeInput) -> Resul
 pub(super) struct Asked {
     name: Option<String>,
     content: Option<Option<Content>>,
+    domain: Option<String>,
     short_code: Option<String>,
     link_id: Option<Option<LinkId>>,
     style: QrStyleInput,
@@ -141,6 +143,7 @@ impl Asked {
         Ok(Self {
             name: patch.name.map(Into::into),
             content,
+            domain: opened(patch.domain).map(|name| name.and_then(|name| read_name(&name)).unwrap_or_default()),
             short_code: patch.short_code.map(Into::into),
             link_id: opened(patch.link_id).map(|id| id.and_then(|id| id.parse().ok())),
             style,
@@ -176,6 +179,9 @@ impl Asked {
                 code.payload = Some(content.text(now.timestamp_millis()));
             }
             code.content = content.map(Json);
+        }
+        if code.is_dynamic() {
+            code.domain = self.domain.or(code.domain);
         }
         code.short_code = self.short_code.or(code.short_code);
         code.link_id = self.link_id.unwrap_or(code.link_id);
@@ -217,6 +223,9 @@ fn broken(patch: &QrCodePatch) -> Vec<FieldError> {
         wrong.extend(broken.map(|message| FieldError::new(field, message)));
     };
     rule("name", patch.name.as_deref().and_then(|text| length(text, 0, NAME_MAX)));
+    if let MaybeUndefined::Value(name) = &patch.domain {
+        rule("domain", read_name(name).is_none().then(|| DOMAIN_RULE.into()));
+    }
     rule("shortCode", patch.short_code.as_deref().and_then(|text| Some(text.parse::<Code>().err()?.to_string())));
     if let MaybeUndefined::Value(id) = &patch.link_id {
         rule("linkId", id.parse::<LinkId>().is_err().then(|| "must be the id of a link".into()));
@@ -248,6 +257,7 @@ fn broken(patch: &QrCodePatch) -> Vec<FieldError> {
 /// What is asked of a static code that only a dynamic one has: whoever has its picture has all of it.
 fn only_dynamic(patch: &QrCodePatch) -> impl Iterator<Item = FieldError> {
     let asked = [
+        ("domain", matches!(patch.domain, MaybeUndefined::Value(_))),
         ("shortCode", patch.short_code.is_some()),
         ("linkId", matches!(patch.link_id, MaybeUndefined::Value(_))),
         ("password", matches!(patch.password, MaybeUndefined::Value(_))),
@@ -324,7 +334,7 @@ pub(super) fn looks_other(draft: &Draft, before: &QrCode) -> bool {
     draft.logo.is_some()
         || code.style != before.style
         || code.payload != before.payload
-        || code.short_code != before.short_code
+        || (&code.domain, &code.short_code) != (&before.domain, &before.short_code)
 }
 
 /// Refuses one more dynamic code where the plan has no room for it.
@@ -332,10 +342,7 @@ pub(super) async fn check_room(conn: &mut PgConnection, caller: &Caller, code: &
     if !code.is_dynamic() {
         return Ok(());
     }
-    let quota = Quota::DynamicCodes;
-    let Some(most) = quota::lock(conn, caller.org_id, caller.plan, quota).await? else { return Ok(()) };
-    quota::room(quota, most, qr::count_dynamic(conn, caller.org_id).await?, 1)?;
-    Ok(())
+    asked::check_room(conn, caller, Quota::DynamicCodes, qr::count_dynamic).await
 }
 
 /// Refuses a link, a folder or a tag that is new to a code and none of the organisation's.
@@ -349,8 +356,9 @@ pub(super) async fn check_known(conn: &mut PgConnection, code: &QrCode, before: 
     }
 }
 
-/// Takes the code that `code` has.
+/// Takes the code that `code` has, on a domain that the organisation has proven.
 pub(super) async fn take_code(conn: &mut PgConnection, code: &QrCode) -> Result<(), Failure> {
+    check_domain(conn, code).await?;
     if taken(conn, code).await? {
         return Ok(());
     }
@@ -360,6 +368,7 @@ pub(super) async fn take_code(conn: &mut PgConnection, code: &QrCode) -> Result<
 
 /// Takes the code that `code` has, or else another that nobody chose either.
 pub(super) async fn take_any_code(app: &App, conn: &mut PgConnection, draft: &mut Draft) -> Result<(), Failure> {
+    check_domain(conn, &draft.code).await?;
     for _ in 0..CODE_TRIES {
         if taken(conn, &draft.code).await? {
             return Ok(());
@@ -368,6 +377,13 @@ pub(super) async fn take_any_code(app: &App, conn: &mut PgConnection, draft: &mu
         proven(app, &draft.code, draft.logo.clone().flatten()).await?;
     }
     Err(Failure::internal("no free code was found"))
+}
+
+/// Refuses a domain that is not the organisation's, and holds one that is until the transaction ends.
+async fn check_domain(conn: &mut PgConnection, code: &QrCode) -> Result<(), Failure> {
+    let name = code.domain.as_deref().unwrap_or_default();
+    let held = name.is_empty() || own_domain::hold(conn, code.org_id, name).await?;
+    if held { Ok(()) } else { Err(Failure::field("domain", DOMAIN_RULE)) }
 }
 
 async fn taken(conn: &mut PgConnection, code: &QrCode) -> Result<bool, Failure> {

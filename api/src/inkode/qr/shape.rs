@@ -33,6 +33,8 @@ pub(super) struct QrCodeInput {
     pub(super) is_dynamic: Option<bool>,
     /// What it is about.
     pub(super) content: Option<QrContent>,
+    /// The own domain that a dynamic one's code stands on, which must be proven; the installation's own if not given.
+    pub(super) domain: Option<Text<text::DomainName>>,
     /// A dynamic one's code, in one space with the slugs of links; one of seven characters is made if not given.
     pub(super) short_code: Option<Text<text::Slug>>,
     /// The link that a dynamic one leads through: it leads where the link leads.
@@ -87,6 +89,8 @@ pub(super) struct QrCodePatch {
     pub(super) name: Option<Text<text::Name>>,
     /// What it is about. It changes the picture of a static one.
     pub(super) content: MaybeUndefined<QrContent>,
+    /// The own domain that a dynamic one's code stands on; null for the installation's own. It changes the picture.
+    pub(super) domain: MaybeUndefined<Text<text::DomainName>>,
     /// A dynamic one's code. It changes the picture, and the code that it had leads nowhere from then on.
     pub(super) short_code: Option<Text<text::Slug>>,
     /// The link that a dynamic one leads through.
@@ -175,6 +179,8 @@ pub(super) struct QrCode {
     content: Option<QrContent>,
     /// The text in its picture.
     encodes: String,
+    /// The own domain that a dynamic one's code stands on; absent where it is the installation's own.
+    domain: Option<Text<text::DomainName>>,
     /// A dynamic one's code.
     short_code: Option<Text<text::Slug>>,
     /// The address of that code.
@@ -224,6 +230,7 @@ impl QrCode {
             id: row.id.to_string().into(),
             name: row.name,
             content: row.content.map(|content| content.0.into()),
+            domain: row.domain.filter(|domain| !domain.is_empty()).map(Into::into),
             short_code: row.short_code.map(Into::into),
             link_id: row.link_id.map(|id| id.to_string().into()),
             link: link.map(|link| QrLink::new(app, link)),

@@ -1,41 +1,22 @@
-//! PDF 1.7: one page, its content vectors. Nothing in it tells a time, so the same code is the same file.
+//! The code as a page.
 
-use std::io::Write;
-
-use flate2::{Compression, write::ZlibEncoder};
 use image::RgbaImage;
-use pdf_writer::{Content, Filter, Finish, Name, Pdf, Rect, Ref};
+use pdf_writer::{Content, Filter, Finish, Name, Pdf, Ref};
 
 use super::{DOT, Picture, Piece};
-use crate::colour::Colour;
+use crate::pdf::{FREE, POINTS, fill, packed, page};
 
-const CATALOG: Ref = Ref::new(1);
-const PAGES: Ref = Ref::new(2);
-const PAGE: Ref = Ref::new(3);
-const CONTENT: Ref = Ref::new(4);
-const LOGO: Ref = Ref::new(5);
-const MASK: Ref = Ref::new(6);
+const LOGO: Ref = Ref::new(FREE);
+const MASK: Ref = Ref::new(FREE + 1);
 const LOGO_NAME: Name<'static> = Name(b"Logo");
-/// Points (1/72 inch) to a CSS pixel (1/96 inch).
-const POINTS: f32 = 0.75;
 /// How far the handles of a cubic curve reach along a quarter of a circle of radius 1.
 const HANDLE: f32 = 0.552_285;
 
 impl Picture {
     pub(super) fn pdf(&self, size: u32) -> Vec<u8> {
-        let mut pdf = Pdf::new();
         let side = size as f32 * POINTS;
-        pdf.catalog(CATALOG).pages(PAGES);
-        pdf.pages(PAGES).kids([PAGE]).count(1);
-        let mut page = pdf.page(PAGE);
-        page.parent(PAGES).media_box(Rect::new(0.0, 0.0, side, side)).contents(CONTENT);
-        let mut resources = page.resources();
-        if self.logo.is_some() {
-            resources.x_objects().pair(LOGO_NAME, LOGO);
-        }
-        resources.finish();
-        page.finish();
-        pdf.stream(CONTENT, &packed(&self.drawing(side))).filter(Filter::FlateDecode);
+        let pictures = if self.logo.is_some() { &[(LOGO_NAME, LOGO)][..] } else { &[] };
+        let mut pdf = page(side, side, &self.drawing(side), pictures);
         if let Some((_, logo)) = &self.logo {
             embed(&mut pdf, logo);
         }
@@ -67,11 +48,6 @@ impl Picture {
         }
         content.finish().into_vec()
     }
-}
-
-fn fill(content: &mut Content, color: Colour) {
-    let [r, g, b] = color.0.map(|part| f32::from(part) / 255.0);
-    content.set_fill_rgb(r, g, b);
 }
 
 /// A module of radius `r` with some of its corners round, from its left side around.
@@ -107,10 +83,4 @@ fn embed(pdf: &mut Pdf, logo: &RgbaImage) {
     let mut mask = pdf.image_xobject(MASK, &seen);
     mask.width(width).height(height).bits_per_component(8).filter(Filter::FlateDecode);
     mask.color_space().device_gray();
-}
-
-fn packed(data: &[u8]) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(vec![], Compression::default());
-    let written = encoder.write_all(data).and_then(|()| encoder.finish());
-    written.expect("memory takes everything")
 }
