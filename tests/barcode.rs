@@ -171,7 +171,10 @@ async fn what_no_scanner_would_read_is_refused_as_unsupported() {
     }
     let made = make(&app, &org, json!({"type": "CODE_39", "value": "X".repeat(80)})).await;
     let answer = picture(&app, &org, &made, "size=300", "").await.expect(422);
-    assert_eq!(answer["errors"][0]["message"], "must be at least 1085, a pixel for each module; or ask for an SVG or PDF");
+    assert_eq!(
+        answer["errors"][0]["message"],
+        "must be at least 1085, a pixel for each module; or ask for an SVG or PDF"
+    );
     assert_eq!(picture(&app, &org, &made, "size=1085", "").await.status, 200);
     assert_eq!(picture(&app, &org, &made, "size=300&format=svg", "").await.status, 200);
     for query in ["size=63", "size=4097", "size=x", "format=gif"] {

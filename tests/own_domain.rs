@@ -256,7 +256,10 @@ async fn qr_codes_stand_on_own_domains_like_links() {
     assert_eq!(make(&other, &body).await.expect(400)["errors"][0]["field"], "domain", "it is another's");
     let code = make(&org, &body).await.expect(201);
     let address = format!("https://{NAME}/a");
-    assert_eq!((&code["domain"], &code["shortUrl"], &code["encodes"]), (&json!(NAME), &json!(address), &json!(address)));
+    assert_eq!(
+        (&code["domain"], &code["shortUrl"], &code["encodes"]),
+        (&json!(NAME), &json!(address), &json!(address))
+    );
     assert_eq!(visit(&app, NAME, "/a").await, SHOP);
     let taken = make(&org, &body).await.expect(409);
     assert_eq!(taken["code"], "short_code_taken");
