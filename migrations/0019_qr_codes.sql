@@ -34,3 +34,4 @@ create index qr_codes_link on qr_codes (link_id) where link_id is not null;
 create index qr_codes_folder on qr_codes (folder_id) where folder_id is not null;
 create index qr_codes_tags on qr_codes using gin (tag_ids);
 create index qr_codes_ending on qr_codes (expires_at) where active and expires_at is not null;
+create index qr_codes_dynamic on qr_codes (org_id) where short_code is not null and archived_at is null;

@@ -151,6 +151,15 @@ pub struct Wish<'a> {
     pub target: Target,
 }
 
+/// The advisory lock of whoever takes several codes one after the other: "INKC" in ASCII.
+const TAKING: i64 = 0x494e_4b43;
+
+/// Waits until nobody else takes several codes one after the other, and keeps others from it until the transaction ends.
+pub async fn take_turn(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("select pg_advisory_xact_lock($1)", TAKING).fetch_one(conn).await?;
+    Ok(())
+}
+
 /// Takes a code for a target; `false` when it is taken. Waits for a transaction that is about to take the same one.
 pub async fn take(
     conn: &mut PgConnection,

@@ -251,7 +251,7 @@ pub struct StepSum {
     pub value: Option<f64>,
 }
 
-/// The conversions of a link or QR code from `from` on, by step and currency; the most frequent first.
+/// The conversions of a link or QR code from `from` on, by step and currency; the 200 most frequent first.
 pub async fn by_step(
     conn: &mut PgConnection,
     org_id: OrgId,
@@ -262,7 +262,7 @@ pub async fn by_step(
         StepSum,
         r#"select step, currency, count(*) as "count!", count(distinct visitor_id) as "visitors!",
                   sum(value)::float8 as value
-           from conversions where org_id = $1 and target_id = $2 and at >= $3 group by 1, 2 order by 3 desc, 1, 2"#,
+           from conversions where org_id = $1 and target_id = $2 and at >= $3 group by 1, 2 order by 3 desc, 1, 2 limit 200"#,
         org_id.0,
         target,
         from,

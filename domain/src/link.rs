@@ -206,14 +206,14 @@ pub async fn lock_many(conn: &mut PgConnection, org_id: OrgId, ids: &[LinkId]) -
     select!("where org_id = $1 and id = any($2) order by id for no key update", org_id.0, &ids).fetch_all(conn).await
 }
 
-/// Which of `ids` are links of an organisation, held against deletion until the transaction ends.
+/// Which of `ids` are links of an organisation, held against every change until the transaction ends.
 pub async fn hold_many(conn: &mut PgConnection, org_id: OrgId, ids: &[LinkId]) -> Result<Vec<LinkId>, sqlx::Error> {
     if ids.is_empty() {
         return Ok(vec![]);
     }
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     sqlx::query_scalar!(
-        r#"select id as "id: LinkId" from links where org_id = $1 and id = any($2) order by id for key share"#,
+        r#"select id as "id: LinkId" from links where org_id = $1 and id = any($2) order by id for share"#,
         org_id.0,
         &ids,
     )

@@ -7,6 +7,7 @@ use crate::{
     code::Target,
     id::{LinkId, OrgId, QrId},
     link::Link,
+    link_health::State,
     routing::{Compiled, Needs, Routing, Visitor},
     utm::Utm,
 };
@@ -78,11 +79,14 @@ impl Route {
     /// The route of a link.
     pub fn of(link: &Link) -> Self {
         let utm = link.utm.as_deref();
+        let is_failing = link.health.as_ref().is_some_and(|health| health.state == State::Failing);
+        let fallback = link.fallback_destination.as_ref().filter(|_| is_failing);
+        let destination = fallback.unwrap_or(&link.destination);
         Self {
             org_id: link.org_id,
             target: Target::Link(link.id),
             through: None,
-            destination: utm.map_or_else(|| link.destination.clone(), |utm| utm.apply(&link.destination)),
+            destination: utm.map_or_else(|| destination.clone(), |utm| utm.apply(destination)),
             routing: link.routing.as_ref().map(|routing| Compiled::new(routing, utm)).unwrap_or_default(),
             active: link.active && link.archived_at.is_none(),
             starts_at: link.starts_at,

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 pub use self::{
     count::{Counted, count_batches, last_batch},
-    list::{Kept, Place, list_behind},
+    list::{Kept, Place, list_behind, targets},
     read::{Traffic, since, totals, traffic},
     tally::{FACETS, OTHERS, Sum, Tally, Total},
 };

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{
     chance::Chance,
     change::{Change, Happened, QrChange, QrState},
-    id::LinkId,
+    id::{LabelId, LinkId},
+    label::Kind,
     link,
     qr::QrCode,
 };
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{change, store::Tx};
@@ -62,6 +64,23 @@ fn state(code: &QrCode, led: &HashMap<LinkId, String>, base: &str) -> QrState {
         active: code.active,
         archived: code.archived_at.is_some(),
         created_by: code.created_by,
-        more: serde_json::Value::Null,
+        password_version: code.password_version,
+        more: json!({
+            "content": code.content.as_ref().map(|content| json!(content.0)),
+            "domain": code.domain.as_ref().filter(|domain| !domain.is_empty()),
+            "linkId": code.link_id.map(|id| id.to_string()),
+            "style": json!(code.style.0),
+            "hasLogo": code.has_logo,
+            "hasPassword": code.password_hash.is_some(),
+            "startsAt": code.starts_at.map(moment),
+            "expiresAt": code.expires_at.map(moment),
+            "maxScans": code.max_scans,
+            "folderId": code.folder_id.map(|id| Kind::Folder.spell(id)),
+            "tagIds": code.tag_ids.iter().map(|id| Kind::Tag.spell(LabelId(*id))).collect::<Vec<_>>(),
+        }),
     }
+}
+
+fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

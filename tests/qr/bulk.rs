@@ -102,6 +102,27 @@ async fn two_calls_that_want_the_same_end_both_with_one_winner_for_each() {
 }
 
 #[tokio::test]
+async fn two_calls_that_move_codes_crosswise_end_both() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let mut codes = vec![];
+    for n in 0..4 {
+        codes.push(dynamic(&app, &org, json!({"shortCode": format!("c{n}")})).await);
+    }
+    let op = |code: &Value, to: String| json!({"op": "update", "id": code["id"], "changes": {"shortCode": to}});
+    for round in 0..4 {
+        let (x, y) = (format!("x{round}"), format!("y{round}"));
+        let (one, two) = tokio::join!(
+            bulk(&app, &org, json!([op(&codes[0], y.clone()), op(&codes[1], x.clone())])),
+            bulk(&app, &org, json!([op(&codes[2], x.clone()), op(&codes[3], y.clone())])),
+        );
+        let mut made = [statuses(&one), statuses(&two)].concat();
+        made.sort_unstable();
+        assert_eq!(made, [200, 200, 409, 409]);
+    }
+}
+
+#[tokio::test]
 async fn a_call_keeps_to_its_bounds_and_a_repeated_one_is_one() {
     let app = TestApp::start().await;
     let org = app.org("acme").await;
@@ -114,6 +135,9 @@ async fn a_call_keeps_to_its_bounds_and_a_repeated_one_is_one() {
     assert_eq!(refused(json!(vec![gone; 501])).await, "must have 1 to 500 items, not 501");
     let locked = json!({"op": "create", "qrCode": {"isDynamic": true, "content": {"url": SHOP}, "password": "x"}});
     assert_eq!(refused(json!(vec![locked; 51])).await, "must not set more than 50 passwords");
+    let redrawn =
+        json!({"op": "update", "id": "qr_01KJQ6PSG0EC78V5NZFZCHSTM3", "changes": {"style": {"shape": "dot"}}});
+    assert_eq!(refused(json!(vec![redrawn; 101])).await, "must not change more than 100 pictures");
     let bearer = format!("Bearer {}", org.session(&app));
     let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k1")];
     let one = json!({"op": "create", "qrCode": {"content": {"url": SHOP}}});

@@ -84,3 +84,29 @@ async fn an_expired_code_is_switched_off_and_told_once() {
     }
     assert_eq!(visit(&app, "ends").await.status, 410);
 }
+
+#[tokio::test]
+async fn every_change_of_a_code_is_told_and_none_where_nothing_changed() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let receiver = listen(&app, &org, &[("inkode", "qr.updated"), ("iloveqr", "qr.updated")]).await;
+    let code = dynamic(&app, &org, json!({"name": "Poster", "shortCode": "a"})).await;
+    for (change, changed) in [
+        (json!({"password": "sesame"}), "hasPassword"),
+        (json!({"password": "another"}), "hasPassword"),
+        (json!({"style": {"shape": "dot"}}), "style"),
+        (json!({"expiresAt": "2026-05-01T00:00:00Z"}), "expiresAt"),
+        (json!({"maxScans": 7}), "maxScans"),
+        (json!({"content": {"url": "https://shop.example/autumn"}}), "content"),
+    ] {
+        super::change(&app, &org, &path(&code), change).await;
+        app.clock.advance(Duration::seconds(1));
+        app.drain().await;
+        let told = at(&receiver, "inkode");
+        let changes = told.last().expect("an event")["payload"]["changes"].clone();
+        assert!(changes.get(changed).is_some(), "{changed}: {changes}");
+    }
+    super::change(&app, &org, &path(&code), json!({"name": "Poster"})).await;
+    app.drain().await;
+    assert_eq!((at(&receiver, "inkode").len(), at(&receiver, "iloveqr").len()), (6, 6));
+}

@@ -29,6 +29,8 @@ use crate::{
 
 /// How many links or codes are read at a time.
 const PORTION: i64 = 500;
+/// Of how many links and codes visits are asked for at a time.
+const TARGETS: usize = 500;
 /// How many visits.
 const VISITS: i64 = 5000;
 /// The days of visits that nobody asked a number for, and the most.
@@ -79,13 +81,13 @@ impl ExportApi {
         if !(1..=DAYS.1).contains(&days) {
             return Err(Failure::field("days", format!("must be from 1 to {}", DAYS.1)).into());
         }
-        let target = match target_id.0.as_deref() {
-            Some(id) => Some(self.target(org_id, id).await?),
-            None => None,
+        let targets = match target_id.0.as_deref() {
+            Some(id) => vec![self.target(org_id, id).await?],
+            None => visit::targets(&mut *app.store.pool().acquire().await?, org_id).await?,
         };
         let today = app.clock.now().date_naive();
         let first = today - Days::new(days.unsigned_abs() - 1);
-        let of = Arc::new(Visits { app, org_id, target, today });
+        let of = Arc::new(Visits { app, org_id, targets, today });
         Ok(CsvFile::new("visits.csv", At::Names(first), move |at| visits(of.clone(), at)))
     }
 }
@@ -171,7 +173,7 @@ fn portion<const N: usize>(
 struct Visits {
     app: App,
     org_id: OrgId,
-    target: Option<Uuid>,
+    targets: Vec<Uuid>,
     today: NaiveDate,
 }
 
@@ -180,24 +182,27 @@ struct Visits {
 enum At {
     /// Nowhere; the first day.
     Names(NaiveDate),
-    /// Behind a visit of a day.
-    Day(NaiveDate, Place),
+    /// Behind a visit of a day and of the nth portion of targets.
+    Day(NaiveDate, usize, Place),
 }
 
 async fn visits(of: Arc<Visits>, at: At) -> Portion<At> {
-    let (mut day, mut place) = match at {
-        At::Names(first) => return Ok(Some((lines([VISIT])?, At::Day(first, Place::default())))),
-        At::Day(day, place) => (day, place),
+    let (mut day, mut n, mut place) = match at {
+        At::Names(first) => return Ok(Some((lines([VISIT])?, At::Day(first, 0, Place::default())))),
+        At::Day(day, n, place) => (day, n, place),
     };
     while day <= of.today {
+        let Some(targets) = of.targets.chunks(TARGETS).nth(n) else {
+            (day, n, place) = (day + Days::new(1), 0, Place::default());
+            continue;
+        };
         let mut conn = of.app.store.pool().acquire().await?;
-        let rows = visit::list_behind(&mut conn, of.org_id, of.target, day, place, VISITS).await?;
+        let rows = visit::list_behind(&mut conn, of.org_id, targets, day, place, VISITS).await?;
         drop(conn);
         if let Some(last) = rows.last() {
-            place = last.place();
-            return Ok(Some((lines(rows.iter().map(cells::of_visit))?, At::Day(day, place))));
+            return Ok(Some((lines(rows.iter().map(cells::of_visit))?, At::Day(day, n, last.place()))));
         }
-        (day, place) = (day + Days::new(1), Place::default());
+        (n, place) = (n + 1, Place::default());
     }
     Ok(None)
 }

@@ -64,7 +64,7 @@ pub(super) struct Stats {
     referrers: Vec<Share>,
     /// By what decided where they went: `rule:<id>`, `variant:<id>`, or empty for the destination itself.
     routing: Vec<Share>,
-    /// Conversions, by step and currency; the most frequent first.
+    /// Conversions, by step and currency; the 200 most frequent, first those.
     conversions: Vec<StepConversions>,
     /// How the A/B variants do that the link has now.
     variants: Vec<VariantResult>,

@@ -33,6 +33,8 @@ pub struct QrState {
     pub archived: bool,
     /// Who made it.
     pub created_by: Option<UserId>,
+    /// Counts its passwords: another one looks the same from outside.
+    pub password_version: i32,
     /// What else there is to tell of it, an object whose members Inkode's events show; null for nothing.
     pub more: Value,
 }
@@ -69,15 +71,22 @@ fn inkode(qr: &QrState) -> Value {
         "archived": qr.archived,
     }));
     if let (Some(data), Value::Object(more)) = (data.as_object_mut(), &qr.more) {
-        data.extend(more.clone());
+        data.extend(
+            more.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())),
+        );
     }
     data
 }
 
 fn inkode_updated(happened: &Happened<QrChange>) -> Option<Value> {
     let QrChange { before, qr } = &happened.subject;
+    let before = before.as_ref()?;
     let mut data = inkode(qr);
-    let changes = differences(&inkode(before.as_ref()?), &data);
+    let mut changes = differences(&inkode(before), &data);
+    if before.password_version != qr.password_version {
+        let (old, new) = (&before.more["hasPassword"], &qr.more["hasPassword"]);
+        changes.insert("hasPassword".into(), json!({"old": old, "new": new}));
+    }
     if changes.is_empty() {
         return None;
     }

@@ -3,7 +3,7 @@
 //! refused leaves the others alone.
 //!
 //! Deletions come first, then updates, then creations, so that a code which a deletion gives back can be taken. Locks are
-//! taken in one order (links by id, the organisation where its plan has a limit, labels, QR codes by id, domains, codes by
+//! taken in one order (links by id, the organisation where its plan has a limit, QR codes by id, labels, domains, codes by
 //! their text), so that two batches never wait for each other.
 
 mod codes;
@@ -111,8 +111,8 @@ pub async fn run<E: From<Refused>>(
     let most = if makes_more { quota::lock(conn, org_id, plan, Quota::Links).await? } else { None };
     let mut room = Room { most, used: if most.is_some() { count(conn, org_id).await? } else { 0 } };
     let updates = batch.keep(updates, |draft| room.restore(draft));
-    let (updates, creates) = batch.check_labels(conn, updates, creates).await?;
     let (updates, creates) = batch.check_qr_codes(conn, updates, creates).await?;
+    let (updates, creates) = batch.check_labels(conn, updates, creates).await?;
     let (updates, creates) = batch.check_domains(conn, updates, creates).await?;
     let (updates, creates) = batch.take_codes(conn, updates, creates, base, chance).await?;
     let (creates, refused): (Vec<_>, Vec<_>) = creates.into_iter().partition(|_| room.take());

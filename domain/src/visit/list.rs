@@ -64,11 +64,21 @@ impl Kept {
     }
 }
 
-/// The visits of a day (UTC) behind `place`, of one target or of all that an organisation has.
+/// All links and QR codes of an organisation.
+pub async fn targets(conn: &mut PgConnection, org_id: OrgId) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select id as "id!" from links where org_id = $1 union all select id from qr_codes where org_id = $1 order by 1"#,
+        org_id.0,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The visits of a day (UTC) behind `place`, of some of an organisation's links and QR codes.
 pub async fn list_behind(
     conn: &mut PgConnection,
     org_id: OrgId,
-    target: Option<Uuid>,
+    targets: &[Uuid],
     day: NaiveDate,
     place: Place,
     limit: i64,
@@ -78,14 +88,13 @@ pub async fn list_behind(
         r#"select id, target_id, at, visitor, is_unique, is_bot, device, system, browser, country, region, language, referrer,
                   branch, exists (select from qr_codes q where q.id = target_id) as "is_qr!"
            from visits
-           where org_id = $1 and id >= $2 and id < $3 and target_id between $4 and $5
-             and (target_id, visitor, id) > ($6, $7, $8)
-           order by target_id, visitor, id limit $9"#,
+           where org_id = $1 and id >= $2 and id < $3 and target_id = any($4)
+             and (target_id, visitor, id) > ($5, $6, $7)
+           order by target_id, visitor, id limit $8"#,
         org_id.0,
         floor(day),
         floor(day + Days::new(1)),
-        target.unwrap_or(Uuid::nil()),
-        target.unwrap_or(Uuid::max()),
+        targets,
         place.target,
         place.visitor,
         place.id,

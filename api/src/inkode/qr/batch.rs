@@ -2,8 +2,8 @@
 //! redirect.
 //!
 //! Deletions come first, then updates, then creations, so that a code which a deletion gives back can be taken. Locks are
-//! taken in one order (links, QR codes, the organisation where its plan has a limit, labels, codes by their text), so that
-//! two who change many never wait for each other.
+//! taken in one order (the turn of those who want several codes, links, the organisation where its plan has a limit, QR
+//! codes, labels, codes), so that two who change many never wait for each other.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,9 @@ use domain::{
     conversion,
     id::QrId,
     link,
+    plan::Quota,
     qr::{self, QrCode},
+    quota,
     route::{self, Told},
 };
 use jobs::{qr::Done, store::Tx};
@@ -38,10 +40,19 @@ impl Op {
     fn order(&self) -> (u8, &str) {
         match self {
             Self::Delete(_) => (0, ""),
-            Self::Update(..) => (1, ""),
+            Self::Update(_, asked) => (1, asked.short_code().unwrap_or("")),
             // Codes that nobody chose are nobody else's wish either.
             Self::Create(new) if !new.chosen => (2, ""),
             Self::Create(new) => (2, new.draft.code.short_code.as_deref().unwrap_or("")),
+        }
+    }
+
+    /// Whether it may need room in the plan.
+    fn takes_room(&self) -> bool {
+        match self {
+            Self::Create(new) => new.draft.code.is_dynamic(),
+            Self::Update(_, asked) => asked.restores(),
+            Self::Delete(_) => false,
         }
     }
 
@@ -71,6 +82,8 @@ pub(super) async fn run(
         let answer = batch.make(&mut point, op).await;
         match answer {
             Ok(_) => point.commit().await?,
+            // What we cannot answer for is done again as a whole.
+            Err(failure) if failure.status.is_server_error() => return Err(failure),
             Err(_) => point.rollback().await?,
         }
         answers[n] = Some(answer);
@@ -119,7 +132,14 @@ impl<'a> Batch<'a> {
             Op::Update(_, asked) => asked.link_id(),
             Op::Delete(_) => None,
         });
+        // Of two calls that want several codes, one has all of its own before the other begins.
+        if ops.iter().filter(|op| !op.order().1.is_empty()).count() > 1 {
+            code::take_turn(conn).await?;
+        }
         link::hold_many(conn, caller.org_id, &links.collect::<Vec<_>>()).await?;
+        if ops.iter().any(Op::takes_room) {
+            quota::lock(conn, caller.org_id, caller.plan, Quota::DynamicCodes).await?;
+        }
         let ids: Vec<QrId> = ops.iter().filter_map(Op::code_id).collect();
         let before = qr::lock_many(conn, caller.org_id, &ids).await?;
         let known = before.iter().map(|code| code.id).collect();

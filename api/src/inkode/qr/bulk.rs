@@ -19,7 +19,7 @@ use crate::{
     auth::{Auth, Session},
     failure::Failure,
     idempotency::{Begun, Created, Once},
-    inkode::bulk::{self, BYTES_MAX, OperationKind},
+    inkode::bulk::{self, BYTES_MAX, OperationKind, PICTURES_MAX},
     input::{self, Input},
     server::{Tag, request_id},
     surface::{Failed, Own, Problem, problem},
@@ -146,6 +146,9 @@ impl QrBulkApi {
         let app = &self.0;
         let passwords = operations.iter().filter(|operation| operation.sets_password()).count();
         bulk::check_count(operations.len(), passwords)?;
+        if operations.iter().filter(|operation| operation.redraws()).count() > PICTURES_MAX {
+            return Err(Failure::field("operations", format!("must not change more than {PICTURES_MAX} pictures")));
+        }
         let updated = operations.iter().filter(|operation| operation.changes.is_some());
         let updated: Vec<_> =
             updated.filter_map(|operation| Some(operation.id.as_deref()?.parse::<QrId>().ok()?.0)).collect();
@@ -161,6 +164,15 @@ impl QrCodeOperation {
     fn sets_password(&self) -> bool {
         self.qr_code.as_ref().is_some_and(|code| code.password.is_some())
             || self.changes.as_ref().is_some_and(|changes| changes.password.is_value())
+    }
+
+    fn redraws(&self) -> bool {
+        self.changes.as_ref().is_some_and(|changes| {
+            changes.style.is_some()
+                || changes.short_code.is_some()
+                || !changes.content.is_undefined()
+                || !changes.domain.is_undefined()
+        })
     }
 
     async fn check(

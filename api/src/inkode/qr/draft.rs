@@ -168,6 +168,16 @@ impl Asked {
         self.link_id.flatten()
     }
 
+    /// The short code that it is to have, where somebody chose another.
+    pub(super) fn short_code(&self) -> Option<&str> {
+        self.short_code.as_deref()
+    }
+
+    /// Whether it may be taken back from where it was put away.
+    pub(super) fn restores(&self) -> bool {
+        self.archived == Some(false)
+    }
+
     /// `before` with the change; checks what the code as a whole must keep to.
     pub(super) fn change(self, before: &QrCode, now: DateTime<Utc>) -> Result<Draft, Failure> {
         let mut code = before.clone();
