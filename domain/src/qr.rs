@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 pub use self::row::{
     Filter, Shown, Summary, Wanted, attach, count_dynamic, deactivate, delete, find, find_all, hold, insert, library,
-    list, list_behind, lock_dynamic, lock_expired, lock_many, logo, summary, update,
+    list, list_behind, lock_dynamic, lock_expired, lock_many, lock_through, logo, summary, update,
 };
 use self::{
     content::Content,

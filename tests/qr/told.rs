@@ -110,3 +110,32 @@ async fn every_change_of_a_code_is_told_and_none_where_nothing_changed() {
     app.drain().await;
     assert_eq!((at(&receiver, "inkode").len(), at(&receiver, "iloveqr").len()), (6, 6));
 }
+
+#[tokio::test]
+async fn a_code_that_a_link_takes_along_or_lets_go_is_told() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let receiver = listen(&app, &org, &[("inkode", "qr.updated"), ("qrstudio", "dynamic_qr.updated")]).await;
+    let code = dynamic(&app, &org, json!({"name": "Poster", "shortCode": "a"})).await;
+    let step = async |method: &str, path: &str, body: Option<Value>| {
+        app.clock.advance(Duration::seconds(1));
+        let reply = app.owner(&org, method, path, body).await;
+        app.drain().await;
+        reply
+    };
+    let body = json!({"destination": "https://shop.example/link", "qrCodeId": code["id"]});
+    let first = step("POST", "/api/links", Some(body)).await.expect(201);
+    let second = step("POST", "/api/links", Some(json!({"destination": "https://shop.example/two"}))).await.expect(201);
+    let second = super::link_path(&second);
+    step("PATCH", &second, Some(json!({"qrCodeId": code["id"]}))).await.expect(200);
+    assert_eq!(step("DELETE", &second, None).await.status, 204);
+    let told = at(&receiver, "inkode");
+    let links: Vec<(&Value, &Value)> =
+        told.iter().map(|body| &body["payload"]["changes"]["linkId"]).map(|it| (&it["old"], &it["new"])).collect();
+    let second = json!(second.rsplit('/').next().unwrap());
+    let none = Value::Null;
+    assert_eq!(links, [(&none, &first["id"]), (&first["id"], &second), (&second, &none)]);
+    let qrstudio = at(&receiver, "qrstudio");
+    let led = &qrstudio[0]["data"]["changes"]["destination_url"];
+    assert_eq!(*led, json!({"old": super::SHOP, "new": "https://shop.example/link"}));
+}

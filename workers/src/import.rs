@@ -94,7 +94,7 @@ async fn portion(
         places.push(n);
         ops.push(op);
     }
-    let (answers, _) = batch::run(tx, import.org_id, plan, &context.settings.short_url, ops, chance).await?;
+    let answers = batch::run(tx, import.org_id, plan, &context.settings.short_url, ops, chance).await?.answers;
     let done: Vec<&Done> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
     jobs::link::publish(tx, &done, &context.settings.short_url, request_id, now, chance).await?;
     for (n, answer) in places.into_iter().zip(answers) {

@@ -23,7 +23,7 @@ use crate::{
     label::{self, Kind},
     link_health, own_domain,
     plan::{Plan, Quota},
-    qr,
+    qr::{self, QrCode},
     quota::{self, Full},
     route::{self, Told},
 };
@@ -57,6 +57,17 @@ pub struct Done {
     pub before: Option<Link>,
     /// What it is; what it was last, if it is gone.
     pub link: Link,
+}
+
+/// What came of a batch.
+#[derive(Debug)]
+pub struct Ended<E> {
+    /// The answers, in the order of the changes.
+    pub answers: Vec<Result<Done, E>>,
+    /// The codes that the processes that redirect were told of.
+    pub told: Told,
+    /// QR codes that lead through another link now, or through none: as they were, and as they are.
+    pub led: Vec<(QrCode, QrCode)>,
 }
 
 /// Why a change was not made.
@@ -93,8 +104,8 @@ pub enum Refused {
     Full(#[from] Full),
 }
 
-/// Makes the changes in the caller's transaction; `base` is where the installation's own codes are reached. The answers are
-/// in the order of `ops`; with them come the codes that the processes that redirect were told of.
+/// Makes the changes in the caller's transaction; `base` is where the installation's own codes are reached. It ends
+/// each of `ops` by itself.
 pub async fn run<E: From<Refused>>(
     conn: &mut PgConnection,
     org_id: OrgId,
@@ -102,8 +113,9 @@ pub async fn run<E: From<Refused>>(
     base: &str,
     ops: Vec<Op<E>>,
     chance: &Chance,
-) -> Result<(Vec<Result<Done, E>>, Told), sqlx::Error> {
-    let mut batch = Batch { org_id, answers: ops.iter().map(|_| None).collect(), told: vec![] };
+) -> Result<Ended<E>, sqlx::Error> {
+    let mut batch =
+        Batch { org_id, answers: ops.iter().map(|_| None).collect(), told: vec![], codes: HashMap::new(), led: vec![] };
     let (deletes, edits, creates) = batch.sort(conn, ops).await?;
     batch.delete(conn, deletes).await?;
     let updates = batch.edit(edits);
@@ -123,8 +135,7 @@ pub async fn run<E: From<Refused>>(
     insert_many(conn, &links_of(&creates)).await?;
     update_many(conn, &links_of(&updates)).await?;
     for draft in updates.iter().chain(&creates) {
-        let codes: Vec<Uuid> = draft.new_qr_codes().collect();
-        qr::attach(conn, org_id, draft.link.id, &codes, draft.link.updated_at).await?;
+        batch.attach(conn, draft).await?;
         link_health::follow(conn, draft.before.as_ref(), &draft.link, draft.link.updated_at).await?;
     }
     let drafts = updates.iter().chain(&creates);
@@ -137,7 +148,7 @@ pub async fn run<E: From<Refused>>(
         batch.finish(draft.n, Done { change: Change::Created, before: None, link: draft.link });
     }
     let answers = batch.answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(Refused::Unknown.into())));
-    Ok((answers.collect(), batch.told))
+    Ok(Ended { answers: answers.collect(), told: batch.told, led: batch.led })
 }
 
 /// A link that is about to be stored.
@@ -221,6 +232,9 @@ struct Batch<E> {
     org_id: OrgId,
     answers: Vec<Option<Result<Done, E>>>,
     told: Told,
+    /// The QR codes that are to lead through links.
+    codes: HashMap<Uuid, QrCode>,
+    led: Vec<(QrCode, QrCode)>,
 }
 
 impl<E: From<Refused>> Batch<E> {
@@ -293,6 +307,8 @@ impl<E: From<Refused>> Batch<E> {
         let ids: Vec<Uuid> = links.iter().map(|(_, link)| link.id.0).collect();
         // Before they are gone, and with them the knowledge which QR codes lead through them.
         self.tell(conn, &links.iter().map(|(_, link)| link).collect::<Vec<_>>()).await?;
+        let codes = if ids.is_empty() { vec![] } else { qr::lock_through(conn, self.org_id, &ids).await? };
+        self.led.extend(codes.into_iter().map(|code| (code.clone(), QrCode { link_id: None, ..code })));
         code::release_many(conn, self.org_id, &ids).await?;
         delete_many(conn, self.org_id, &ids).await?;
         conversion::delete_of(conn, self.org_id, &ids).await?;
@@ -339,12 +355,29 @@ impl<E: From<Refused>> Batch<E> {
         if asked.is_empty() {
             return Ok((updates, creates));
         }
-        let known: HashSet<Uuid> = qr::lock_dynamic(conn, self.org_id, &asked).await?.into_iter().collect();
-        let rule = |draft: &Draft| match draft.new_qr_codes().all(|id| known.contains(&id)) {
+        let known: HashMap<Uuid, QrCode> =
+            qr::lock_dynamic(conn, self.org_id, &asked).await?.into_iter().map(|code| (code.id.0, code)).collect();
+        let rule = |draft: &Draft| match draft.new_qr_codes().all(|id| known.contains_key(&id)) {
             true => Ok(()),
             false => Err(Refused::QrCode),
         };
-        Ok((self.keep(updates, rule), self.keep(creates, rule)))
+        let kept = (self.keep(updates, rule), self.keep(creates, rule));
+        self.codes = known;
+        Ok(kept)
+    }
+
+    /// Has the QR codes that are new to a link lead through it.
+    async fn attach(&mut self, conn: &mut PgConnection, draft: &Draft) -> Result<(), sqlx::Error> {
+        let (codes, at): (Vec<Uuid>, _) = (draft.new_qr_codes().collect(), draft.link.updated_at);
+        qr::attach(conn, self.org_id, draft.link.id, &codes, at).await?;
+        for id in codes {
+            let Some(before) = self.codes.get(&id).cloned() else { continue };
+            let after = QrCode { link_id: Some(draft.link.id), updated_at: at, ..before.clone() };
+            // A later link of the same batch takes it from here.
+            self.codes.insert(id, after.clone());
+            self.led.push((before, after));
+        }
+        Ok(())
     }
 
     /// Refuses codes on a domain that is not the organisation's, and holds those that are until the transaction ends.

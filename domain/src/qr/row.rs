@@ -281,16 +281,22 @@ pub async fn count_dynamic(conn: &mut PgConnection, org_id: OrgId) -> Result<i64
     .await
 }
 
-/// Which of `ids` are dynamic codes of an organisation, held against other changes until the transaction ends.
-pub async fn lock_dynamic(conn: &mut PgConnection, org_id: OrgId, ids: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "select id from qr_codes where org_id = $1 and id = any($2) and short_code is not null
-         order by id for no key update",
+/// Those of `ids` that are dynamic codes of an organisation, held against other changes until the transaction ends.
+pub async fn lock_dynamic(conn: &mut PgConnection, org_id: OrgId, ids: &[Uuid]) -> Result<Vec<QrCode>, sqlx::Error> {
+    select!(
+        "where org_id = $1 and id = any($2) and short_code is not null order by id for no key update",
         org_id.0,
         ids,
     )
     .fetch_all(conn)
     .await
+}
+
+/// The codes that lead through links, held against other changes until the transaction ends.
+pub async fn lock_through(conn: &mut PgConnection, org_id: OrgId, links: &[Uuid]) -> Result<Vec<QrCode>, sqlx::Error> {
+    select!("where org_id = $1 and link_id = any($2) order by id for no key update", org_id.0, links)
+        .fetch_all(conn)
+        .await
 }
 
 /// Has codes from [`lock_dynamic`] lead through a link.

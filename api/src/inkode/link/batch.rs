@@ -3,10 +3,11 @@
 
 use domain::{
     caller::Caller,
-    link::batch::{self, CODE_RULE, DOMAIN_RULE, Done, Edit, Op, Refused},
+    change::Change::Updated,
+    link::batch::{self, CODE_RULE, DOMAIN_RULE, Done, Edit, Ended, Op, Refused},
     route::Told,
 };
-use jobs::store::Tx;
+use jobs::{qr, store::Tx};
 
 use super::draft::Change;
 use crate::{
@@ -24,10 +25,15 @@ pub(super) async fn run(
     request_id: Option<String>,
 ) -> Result<(Vec<Result<Done, Failure>>, Told), Failure> {
     let base = &app.settings.short_url;
-    let (answers, told) = batch::run(tx, caller.org_id, caller.plan, base, ops, &app.chance).await?;
+    let Ended { answers, told, led } = batch::run(tx, caller.org_id, caller.plan, base, ops, &app.chance).await?;
     let done: Vec<&Done> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
     let now = app.clock.now();
     jobs::link::publish(tx, &done, base, request_id.as_deref(), now, &app.chance).await?;
+    let led: Vec<_> =
+        led.into_iter().map(|(before, code)| qr::Done { change: Updated, before: Some(before), code }).collect();
+    if !led.is_empty() {
+        qr::publish(tx, &led, base, request_id.as_deref(), now, &app.chance).await?;
+    }
     Ok((answers, told))
 }
 
