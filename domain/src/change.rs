@@ -122,6 +122,6 @@ fn seconds(at: DateTime<Utc>) -> String {
 }
 
 /// An integer; as text where JavaScript would change it.
-fn integer(number: i64) -> Value {
+pub fn integer(number: i64) -> Value {
     if number.unsigned_abs() < 1 << 53 { json!(number) } else { json!(number.to_string()) }
 }

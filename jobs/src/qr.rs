@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{
     chance::Chance,
-    change::{Change, Happened, QrChange, QrState},
+    change::{Change, Happened, QrChange, QrState, integer},
     id::{LabelId, LinkId},
     label::Kind,
     link,
@@ -74,7 +74,7 @@ fn state(code: &QrCode, led: &HashMap<LinkId, String>, base: &str) -> QrState {
             "hasPassword": code.password_hash.is_some(),
             "startsAt": code.starts_at.map(moment),
             "expiresAt": code.expires_at.map(moment),
-            "maxScans": code.max_scans,
+            "maxScans": code.max_scans.map(integer),
             "folderId": code.folder_id.map(|id| Kind::Folder.spell(id)),
             "tagIds": code.tag_ids.iter().map(|id| Kind::Tag.spell(LabelId(*id))).collect::<Vec<_>>(),
         }),
