@@ -164,6 +164,12 @@ async fn an_alert_is_made_listed_switched_off_and_deleted() {
     let theirs = app.owner(&other, "POST", "/api/alerts", Some(json!({"targetId": id, "kind": "spike"}))).await;
     assert_eq!(theirs.status, 400, "another organisation's link is none of yours");
 
+    for _ in 2..20 {
+        alert(&app, &org, json!({"targetId": id, "kind": "spike", "active": false})).await;
+    }
+    let one_more = json!({"targetId": id, "kind": "spike"});
+    assert_eq!(app.owner(&org, "POST", "/api/alerts", Some(one_more)).await.expect(409)["code"], "too_many_alerts");
+
     let path = format!("/api/alerts/{}", spike["id"].as_str().unwrap());
     assert_eq!(app.owner(&org, "DELETE", &path, None).await.status, 204);
     assert_eq!(app.owner(&org, "DELETE", &path, None).await.status, 404);

@@ -11,6 +11,7 @@ pub mod cors;
 pub mod cron;
 mod csv_file;
 pub mod failure;
+mod heavy;
 pub mod idempotency;
 pub mod iloveqr;
 pub mod inklink;

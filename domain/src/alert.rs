@@ -11,6 +11,8 @@ use crate::{
     id::{AlertId, OrgId, UserId},
 };
 
+/// The most alerts of one link or QR code.
+pub const ALERTS_MAX: i64 = 20;
 /// How often the usual makes a spike, where nobody says.
 pub const FACTOR: i32 = 3;
 /// The most that can be said.
@@ -208,16 +210,25 @@ pub async fn list(
     Ok(rows.fetch_all(conn).await?.into_iter().map(Into::into).collect())
 }
 
-/// Whether an organisation has this link or dynamic QR code; held against its removal until the transaction ends.
+/// Whether an organisation has this link or dynamic QR code; held against its removal, and against others who ask the same,
+/// until the transaction ends.
 pub async fn lock_target(conn: &mut PgConnection, org_id: OrgId, target: Target) -> Result<bool, sqlx::Error> {
     let (kind, id) = target.row();
     let found = sqlx::query!(
-        "select from codes where org_id = $1 and target_id = $2 and kind = $3 for key share",
+        "select from codes where org_id = $1 and target_id = $2 and kind = $3 for no key update",
         org_id.0,
         id,
         kind,
     );
     Ok(found.fetch_optional(conn).await?.is_some())
+}
+
+/// How many alerts a link or QR code has; to be counted behind [`lock_target`].
+pub async fn count(conn: &mut PgConnection, org_id: OrgId, target: Target) -> Result<i64, sqlx::Error> {
+    let (_, id) = target.row();
+    sqlx::query_scalar!(r#"select count(*) as "count!" from alerts where org_id = $1 and target_id = $2"#, org_id.0, id)
+        .fetch_one(conn)
+        .await
 }
 
 /// Stores a new alert.

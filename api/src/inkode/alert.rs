@@ -3,7 +3,7 @@
 mod shape;
 
 use domain::{
-    alert::{self, Alert as Row, FACTOR, FACTOR_MAX, HOURS, HOURS_MAX, SPIKE_VISITS, Watch},
+    alert::{self, ALERTS_MAX, Alert as Row, FACTOR, FACTOR_MAX, HOURS, HOURS_MAX, SPIKE_VISITS, Watch},
     code::Target,
     id::AlertId,
 };
@@ -83,6 +83,10 @@ impl AlertApi {
         };
         if !alert::lock_target(&mut creation.tx, caller.org_id, target).await? {
             return Err(Failure::field("targetId", "must be a link or a dynamic QR code of yours").into());
+        }
+        if alert::count(&mut creation.tx, caller.org_id, target).await? >= ALERTS_MAX {
+            let message = format!("A link or QR code has at most {ALERTS_MAX} alerts.");
+            return Err(Failure::conflict("too_many_alerts", message).into());
         }
         let alert = Row {
             id: AlertId::new(now, &app.chance),

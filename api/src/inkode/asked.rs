@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::{
     app::App,
     failure::{Failure, FieldError},
+    heavy,
     text::{self, Text},
 };
 
@@ -90,10 +91,10 @@ pub(crate) fn length(text: &str, least: usize, most: usize) -> Option<String> {
     (!fits).then_some(rule)
 }
 
-/// The hash of a password. Its work would hold up every other request of the thread.
+/// The hash of a password.
 pub(super) async fn hash(app: &App, password: String) -> Result<String, Failure> {
     let chance = app.chance.clone();
-    tokio::task::spawn_blocking(move || password::hash(&password, &chance)).await.map_err(Failure::internal)
+    heavy::run(move || password::hash(&password, &chance)).await
 }
 
 /// What a change says of a thing that can be absent: nothing, that it goes, or what it is.

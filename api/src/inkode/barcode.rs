@@ -25,6 +25,7 @@ use crate::{
     app::App,
     auth::{Auth, Session},
     failure::Failure,
+    heavy,
     idempotency::{Begun, Created, Once},
     inkode::asked,
     input::Input,
@@ -217,8 +218,7 @@ pub(crate) async fn draw(row: Row, format: PictureFormat, size: u32) -> Result<V
             PictureFormat::Pdf => Ok(barcode::pdf(&modules, &row.style, size)),
         }
     };
-    // Its work would hold up every other request of the thread.
-    Ok(tokio::task::spawn_blocking(draw).await.map_err(Failure::internal)??)
+    Ok(heavy::run(draw).await??)
 }
 
 async fn find(conn: &mut PgConnection, caller: &Caller, id: &str) -> Result<Row, Failure> {

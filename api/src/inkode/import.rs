@@ -22,6 +22,7 @@ use crate::{
     app::App,
     auth::{Auth, Session},
     failure::Failure,
+    heavy,
     idempotency::{Begun, Created, Once},
     input::Input,
     page,
@@ -149,8 +150,8 @@ async fn read(app: &App, caller: &Caller, input: ImportInput) -> Result<(Row, Ve
     let (format, columns) = (input.format.into(), input.columns.map(Into::into).unwrap_or_default());
     let data = String::from(input.data);
     // Some tenths of a second for the largest file.
-    let read = tokio::task::spawn_blocking(move || import::read(format, data.as_bytes(), &columns));
-    let lines = read.await.map_err(Failure::internal)?.map_err(|rule| match rule {
+    let read = heavy::run(move || import::read(format, data.as_bytes(), &columns)).await?;
+    let lines = read.map_err(|rule| match rule {
         Unreadable::NoColumn(_) => Failure::field("columns", rule.to_string()),
         rule => Failure::field("data", rule.to_string()),
     })?;

@@ -36,6 +36,7 @@ use crate::{
     app::App,
     auth::{Auth, Session},
     failure::Failure,
+    heavy,
     idempotency::{Begun, Created, Once},
     inkode::asked,
     input::Input,
@@ -285,7 +286,7 @@ async fn complete(app: &App, conn: &mut PgConnection, org_id: OrgId, rows: Vec<R
     Ok(shown.collect())
 }
 
-/// The picture of one of the caller's codes. Its work would hold up every other request of the thread.
+/// The picture of one of the caller's codes.
 pub(crate) async fn picture(
     app: &App,
     caller: &Caller,
@@ -303,8 +304,8 @@ pub(crate) async fn picture(
         PictureFormat::Pdf => Format::Pdf,
     };
     let short_url = app.settings.short_url.clone();
-    let drawn = tokio::task::spawn_blocking(move || qr::draw(&row, logo.as_deref(), &short_url, format, size)).await;
-    drawn.map_err(Failure::internal)?.map_err(|why| Failure::unsupported("size", why.to_string()))
+    let drawn = heavy::run(move || qr::draw(&row, logo.as_deref(), &short_url, format, size)).await?;
+    drawn.map_err(|why| Failure::unsupported("size", why.to_string()))
 }
 
 /// The place behind a row of a list.

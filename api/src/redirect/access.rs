@@ -11,7 +11,7 @@ use poem::{
 use secrecy::ExposeSecret;
 
 use super::page;
-use crate::{app::App, cookie};
+use crate::{app::App, cookie, heavy};
 
 /// How often one address may try one code's password at once, and how often per minute after that.
 pub const TRIES: std::num::NonZeroU32 = std::num::NonZeroU32::new(10).unwrap();
@@ -45,8 +45,7 @@ pub async fn tried(app: &App, route: &Route, address: Option<IpAddr>, given: Str
     if let Err(seconds) = app.tries.take(route.target.row().1, Some(address)) {
         return Tried::TooMany(seconds);
     }
-    // Its work would hold up every other request of the thread.
-    let right = tokio::task::spawn_blocking(move || password::is_right(&given, &hash)).await.unwrap_or(false);
+    let right = heavy::run(move || password::is_right(&given, &hash)).await.unwrap_or(false);
     if !right {
         return Tried::Wrong;
     }

@@ -19,6 +19,7 @@ use super::shape::{BarcodeInput, BarcodeIntegrationInput, BarcodePatch, BarcodeS
 use crate::{
     app::App,
     failure::{Failure, FieldError},
+    heavy,
     inkode::asked::{broken_tags, folder, given, length, opened, tag_ids},
     text::{self, Text},
 };
@@ -86,9 +87,7 @@ pub(super) async fn changed(before: &Barcode, patch: BarcodePatch, now: DateTime
     let drawn = |of: &Barcode| (of.kind, of.value.clone(), of.style.0.clone());
     if drawn(&barcode) != drawn(before) {
         let (kind, value, style) = drawn(&barcode);
-        // Its work would hold up every other request of the thread.
-        let proven = tokio::task::spawn_blocking(move || prove(kind, &value, &style)).await;
-        proven.map_err(Failure::internal)??;
+        heavy::run(move || prove(kind, &value, &style)).await??;
     }
     Ok(barcode)
 }

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     app::App,
     failure::{Failure, FieldError},
+    heavy,
     inkode::asked::{self, CODE_TRIES, broken_tags, check_labels, folder, given, hash, length, opened, tag_ids},
 };
 
@@ -302,7 +303,7 @@ fn content(
     }
 }
 
-/// A logo's file out of its base64, made small. Its work would hold up every other request of the thread.
+/// A logo's file out of its base64, made small.
 async fn kept(data: &str) -> Result<Result<Option<Vec<u8>>, String>, Failure> {
     let plain = match data.split_once(',') {
         Some((kind, plain)) if ["data:image/png;base64", "data:image/jpeg;base64"].contains(&kind) => plain,
@@ -312,7 +313,7 @@ async fn kept(data: &str) -> Result<Result<Option<Vec<u8>>, String>, Failure> {
         return Ok(Err(InvalidLogo::TooLarge.to_string()));
     }
     let Ok(file) = STANDARD.decode(plain) else { return Ok(Err("must be base64".into())) };
-    let kept = tokio::task::spawn_blocking(move || logo::kept(&file)).await.map_err(Failure::internal)?;
+    let kept = heavy::run(move || logo::kept(&file)).await?;
     Ok(kept.map(Some).map_err(|rule| rule.to_string()))
 }
 
@@ -328,11 +329,11 @@ fn styled(before: Style, asked: &QrStyleInput) -> Style {
     }
 }
 
-/// Refuses a code that no scanner would read. Its work would hold up every other request of the thread.
+/// Refuses a code that no scanner would read.
 pub(super) async fn proven(app: &App, code: &QrCode, logo: Option<Vec<u8>>) -> Result<(), Failure> {
     let (text, style) = (code.text(&app.settings.short_url).into_owned(), *code.style);
-    let proven = tokio::task::spawn_blocking(move || prove(&text, &style, logo.as_deref())).await;
-    proven.map_err(Failure::internal)?.map_err(|refused| match refused {
+    let proven = heavy::run(move || prove(&text, &style, logo.as_deref())).await?;
+    proven.map_err(|refused| match refused {
         Refused::TooLong(rule) => Failure::unsupported("content", rule.to_string()),
         Refused::Style(why) => Failure::unsupported(format!("style.{}", why.field), why.rule),
     })
