@@ -51,6 +51,12 @@ impl<F> Deref for Text<F> {
     }
 }
 
+impl<F> Clone for Text<F> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
 impl<F> fmt::Debug for Text<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

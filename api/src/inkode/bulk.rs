@@ -11,8 +11,6 @@ use crate::failure::Failure;
 pub(super) const OPERATIONS_MAX: usize = 500;
 /// The most operations of one call that set a password: each takes a processor for some hundredths of a second.
 const PASSWORDS_MAX: usize = 50;
-/// The most operations of one call that change the picture of a QR code that is there: each is read back while it is held.
-pub(super) const PICTURES_MAX: usize = 100;
 /// The most bytes of a call.
 pub(super) const BYTES_MAX: usize = 8 * 1024 * 1024;
 

@@ -3,6 +3,7 @@
 
 mod batch;
 mod bulk;
+mod change;
 mod content;
 mod draft;
 mod shape;
@@ -28,7 +29,7 @@ use sqlx::PgConnection;
 pub use self::bulk::QrBulkApi;
 use self::{
     batch::Op,
-    draft::Asked,
+    change::Update,
     shape::{QrCode, QrCodeInput, QrCodePage, QrCodePatch, QrFilter, QrSort},
 };
 use super::stats::{self, Stats};
@@ -258,7 +259,7 @@ impl QrApi {
         let mut conn = app.store.pool().acquire().await?;
         let row = find(&mut conn, caller, id).await?;
         drop(conn);
-        let op = Op::Update(row.id, Box::new(Asked::read(app, patch, row.is_dynamic()).await?));
+        let op = Op::Update(Box::new(Update::new(app, row, patch).await?));
         let mut tx = app.store.begin().await?;
         let (row, told) = batch::one(app, caller, &mut tx, op, request_id).await?;
         let shown = self.shown(&mut tx, row).await?;

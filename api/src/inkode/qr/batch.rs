@@ -22,7 +22,10 @@ use domain::{
 use jobs::{qr::Done, store::Tx};
 use sqlx::{Connection, PgConnection};
 
-use super::draft::{self, Asked, Draft, New};
+use super::{
+    change::Update,
+    draft::{self, Draft, New},
+};
 use crate::{app::App, failure::Failure};
 
 /// One change, checked as far as it can be without what is stored.
@@ -30,7 +33,7 @@ pub(super) enum Op {
     /// Store a new code.
     Create(Box<New>),
     /// Change a code.
-    Update(QrId, Box<Asked>),
+    Update(Box<Update>),
     /// Remove a code.
     Delete(QrId),
 }
@@ -40,7 +43,7 @@ impl Op {
     fn order(&self) -> (u8, &str) {
         match self {
             Self::Delete(_) => (0, ""),
-            Self::Update(_, asked) => (1, asked.short_code().unwrap_or("")),
+            Self::Update(update) => (1, update.asked().short_code().unwrap_or("")),
             // Codes that nobody chose are nobody else's wish either.
             Self::Create(new) if !new.chosen => (2, ""),
             Self::Create(new) => (2, new.draft.code.short_code.as_deref().unwrap_or("")),
@@ -51,7 +54,7 @@ impl Op {
     fn takes_room(&self) -> bool {
         match self {
             Self::Create(new) => new.draft.code.is_dynamic(),
-            Self::Update(_, asked) => asked.restores(),
+            Self::Update(update) => update.asked().restores(),
             Self::Delete(_) => false,
         }
     }
@@ -59,7 +62,8 @@ impl Op {
     fn code_id(&self) -> Option<QrId> {
         match self {
             Self::Create(_) => None,
-            Self::Update(id, _) | Self::Delete(id) => Some(*id),
+            Self::Update(update) => Some(update.id()),
+            Self::Delete(id) => Some(*id),
         }
     }
 }
@@ -129,7 +133,7 @@ impl<'a> Batch<'a> {
     async fn lock(app: &'a App, caller: &'a Caller, conn: &mut PgConnection, ops: &[Op]) -> Result<Self, Failure> {
         let links = ops.iter().filter_map(|op| match op {
             Op::Create(new) => new.draft.code.link_id,
-            Op::Update(_, asked) => asked.link_id(),
+            Op::Update(update) => update.asked().link_id(),
             Op::Delete(_) => None,
         });
         // Of two calls that want several codes, one has all of its own before the other begins.
@@ -157,7 +161,7 @@ impl<'a> Batch<'a> {
     async fn make(&mut self, conn: &mut PgConnection, op: Op) -> Result<Done, Failure> {
         match op {
             Op::Create(new) => self.create(conn, *new).await,
-            Op::Update(id, asked) => self.update(conn, id, *asked).await,
+            Op::Update(update) => self.update(conn, *update).await,
             Op::Delete(id) => self.delete(conn, id).await,
         }
     }
@@ -176,20 +180,13 @@ impl<'a> Batch<'a> {
         Ok(Done { change: Change::Created, before: None, code: draft.code })
     }
 
-    async fn update(&mut self, conn: &mut PgConnection, id: QrId, asked: Asked) -> Result<Done, Failure> {
-        let before = self.take(id)?;
-        let draft = asked.change(&before, self.app.clock.now())?;
+    async fn update(&mut self, conn: &mut PgConnection, update: Update) -> Result<Done, Failure> {
+        let before = self.take(update.id())?;
+        let draft = update.apply(self.app, conn, &before).await?;
         if before.archived_at.is_some() && draft.code.archived_at.is_none() {
             draft::check_room(conn, self.caller, &draft.code).await?;
         }
         draft::check_known(conn, &draft.code, &before).await?;
-        if draft::looks_other(&draft, &before) {
-            let logo = match &draft.logo {
-                Some(logo) => logo.clone(),
-                None => qr::logo(conn, before.org_id, before.id).await?,
-            };
-            draft::proven(self.app, &draft.code, logo).await?;
-        }
         let code = self.replace(conn, &before, draft).await?;
         Ok(Done { change: Change::Updated, before: Some(before), code })
     }

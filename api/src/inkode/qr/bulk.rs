@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use domain::{change::Change, id::QrId, qr};
+use domain::{caller::Caller, change::Change, id::QrId, qr};
 use futures::{StreamExt as _, stream};
 use jobs::qr::Done;
 use poem::Request;
@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use super::{
     batch::{self, Op},
-    draft::{self, Asked},
+    change::Update,
+    draft,
     shape::{QrCode, QrCodeInput, QrCodePatch},
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     auth::{Auth, Session},
     failure::Failure,
     idempotency::{Begun, Created, Once},
-    inkode::bulk::{self, BYTES_MAX, OperationKind, PICTURES_MAX},
+    inkode::bulk::{self, BYTES_MAX, OperationKind},
     input::{self, Input},
     server::{Tag, request_id},
     surface::{Failed, Own, Problem, problem},
@@ -140,22 +141,19 @@ impl QrBulkApi {
     /// Checks each operation as far as that goes without holding what is stored.
     async fn prepare(
         &self,
-        caller: &domain::caller::Caller,
+        caller: &Caller,
         operations: Vec<QrCodeOperation>,
     ) -> Result<Vec<Result<Op, Failure>>, Failure> {
         let app = &self.0;
         let passwords = operations.iter().filter(|operation| operation.sets_password()).count();
         bulk::check_count(operations.len(), passwords)?;
-        if operations.iter().filter(|operation| operation.redraws()).count() > PICTURES_MAX {
-            return Err(Failure::field("operations", format!("must not change more than {PICTURES_MAX} pictures")));
-        }
         let updated = operations.iter().filter(|operation| operation.changes.is_some());
         let updated: Vec<_> =
             updated.filter_map(|operation| Some(operation.id.as_deref()?.parse::<QrId>().ok()?.0)).collect();
         let rows = qr::find_all(&mut *app.store.pool().acquire().await?, &updated).await?;
         let rows = rows.into_iter().filter(|row| row.org_id == caller.org_id);
-        let dynamic: HashMap<QrId, bool> = rows.map(|row| (row.id, row.is_dynamic())).collect();
-        let checks = operations.into_iter().map(|operation| operation.check(app, caller, &dynamic));
+        let rows: HashMap<QrId, qr::QrCode> = rows.map(|row| (row.id, row)).collect();
+        let checks = operations.into_iter().map(|operation| operation.check(app, caller, &rows));
         Ok(stream::iter(checks).buffered(CHECKED_AT_ONCE).collect().await)
     }
 }
@@ -166,29 +164,14 @@ impl QrCodeOperation {
             || self.changes.as_ref().is_some_and(|changes| changes.password.is_value())
     }
 
-    fn redraws(&self) -> bool {
-        self.changes.as_ref().is_some_and(|changes| {
-            changes.style.is_some()
-                || changes.short_code.is_some()
-                || !changes.content.is_undefined()
-                || !changes.domain.is_undefined()
-        })
-    }
-
-    async fn check(
-        self,
-        app: &App,
-        caller: &domain::caller::Caller,
-        dynamic: &HashMap<QrId, bool>,
-    ) -> Result<Op, Failure> {
+    async fn check(self, app: &App, caller: &Caller, rows: &HashMap<QrId, qr::QrCode>) -> Result<Op, Failure> {
         match (self.op, self.id, self.qr_code, self.changes) {
             (OperationKind::Create, None, Some(code), None) => {
                 Ok(Op::Create(Box::new(draft::new(app, caller, code).await?)))
             }
             (OperationKind::Update, Some(id), None, Some(changes)) => {
-                let id = super::read(&id)?;
-                let dynamic = *dynamic.get(&id).ok_or_else(super::no_code)?;
-                Ok(Op::Update(id, Box::new(Asked::read(app, changes, dynamic).await?)))
+                let row = rows.get(&super::read(&id)?).cloned().ok_or_else(super::no_code)?;
+                Ok(Op::Update(Box::new(Update::new(app, row, changes).await?)))
             }
             (OperationKind::Delete, Some(id), None, None) => Ok(Op::Delete(super::read(&id)?)),
             (op, ..) => Err(op.misfit("qrCode")),

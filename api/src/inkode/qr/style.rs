@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How a code looks. What is not given stays; for a new code it is black on white, square, and can lose 15 percent.
-#[derive(Debug, Default, Object, Deserialize)]
+#[derive(Debug, Clone, Default, Object, Deserialize)]
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase", remote = "Self")]
 pub(super) struct QrStyleInput {
