@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     code::Target,
     id::{AlertId, OrgId, UserId},
+    visit,
 };
 
 /// The most alerts of one link or QR code.
@@ -314,31 +315,27 @@ pub async fn figures(
     now: DateTime<Utc>,
 ) -> Result<Vec<Figures>, sqlx::Error> {
     let hour = last_hour(now);
-    let rows = sqlx::query!(
-        r#"select coalesce(t.visits, 0) as "total!", t.last_at, coalesce(s.hour, 0)::bigint as "hour!",
-                  coalesce(s.week, 0)::bigint as "week!"
+    let week = hour - TimeDelta::hours(USUAL_HOURS);
+    let targets: Vec<(OrgId, Uuid)> = alerts.iter().map(|alert| (alert.org_id, alert.target.row().1)).collect();
+    let hours = visit::hours(&mut *conn, &targets, week.date_naive()).await?;
+    let totals = sqlx::query!(
+        r#"select coalesce(t.visits, 0) as "total!", t.last_at
            from unnest($1::uuid[], $2::uuid[]) with ordinality as a(org_id, target_id, n)
            left join visit_totals t on t.target_id = a.target_id and t.org_id = a.org_id
-           left join lateral (
-             select sum(v.visits) filter (where v.hour = $3) as hour, sum(v.visits) filter (where v.hour < $3) as week
-             from (select (d.day::timestamp + make_interval(hours => h.key::int)) at time zone 'utc' as hour,
-                          (h.value ->> 0)::bigint as visits
-                   from visit_days d, jsonb_each(d.facets -> 'hour') h
-                   where d.target_id = a.target_id and d.org_id = a.org_id
-                     and d.day >= ($4::timestamptz at time zone 'utc')::date) v
-             where v.hour >= $4 and v.hour <= $3) s on true
            order by a.n"#,
-        &alerts.iter().map(|alert| alert.org_id.0).collect::<Vec<_>>(),
-        &alerts.iter().map(|alert| alert.target.row().1).collect::<Vec<_>>(),
-        hour,
-        hour - TimeDelta::hours(USUAL_HOURS),
+        &targets.iter().map(|(org, _)| org.0).collect::<Vec<_>>(),
+        &targets.iter().map(|(_, target)| *target).collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Figures { total: row.total, last_at: row.last_at, hour: row.hour, week: row.week })
-        .collect())
+    let figures = targets.iter().zip(totals).map(|(target, row)| {
+        let visits = |from, before| -> i64 {
+            hours.get(target).map_or(0, |hours| hours.range(from..before).map(|(_, visits)| visits).sum())
+        };
+        let (last, usual) = (visits(hour, hour + TimeDelta::hours(1)), visits(week, hour));
+        Figures { total: row.total, last_at: row.last_at, hour: last, week: usual }
+    });
+    Ok(figures.collect())
 }
 
 /// Notes since when an alert holds, or that it does not.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 pub use self::{
     count::{Counted, count_batches, last_batch},
     list::{Kept, Place, list_behind, targets},
-    read::{Traffic, since, totals, traffic},
+    read::{Traffic, hours, since, totals, traffic},
     tally::{FACETS, OTHERS, Sum, Tally, Total},
 };
 use crate::id::OrgId;

@@ -68,7 +68,16 @@ pub struct Database {
 impl Database {
     /// A fresh, migrated database with partitions for the week from [`dawn`].
     pub async fn new() -> Self {
-        let template = template().await;
+        Self::like(template().await).await
+    }
+
+    /// A database with nothing in it.
+    pub async fn empty() -> Self {
+        template().await;
+        Self::like("template0").await
+    }
+
+    async fn like(template: &str) -> Self {
         let name = format!("story_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let mut conn = PgConnection::connect(&CLUSTER.url()).await.expect("the stories' Postgres answers");
         let statement = format!("create database {name} template {template} strategy file_copy");

@@ -3,13 +3,10 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{PgConnection, types::Json};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{
-    Sum, Tally,
-    tally::{Facets, Total},
-};
+use super::{Sum, Tally, tally::Total};
 use crate::id::OrgId;
 
 /// The advisory lock of whoever counts: "INKV" in ASCII.
@@ -87,8 +84,7 @@ async fn add_days(
     let targets: Vec<Uuid> = keys.iter().map(|(_, target, _)| *target).collect();
     let dates: Vec<NaiveDate> = keys.iter().map(|(_, _, day)| *day).collect();
     let stored = sqlx::query!(
-        r#"select d.org_id as "org_id: OrgId", d.target_id, d.day, d.visits, d.uniques, d.bots,
-                  d.facets as "facets: Facets"
+        r#"select d.org_id as "org_id: OrgId", d.target_id, d.day, d.visits, d.uniques, d.bots, d.facets
            from unnest($1::uuid[], $2::uuid[], $3::date[]) as k(org_id, target_id, day)
            join visit_days d on d.org_id = k.org_id and d.target_id = k.target_id and d.day = k.day"#,
         &orgs,
@@ -99,16 +95,16 @@ async fn add_days(
     .await?;
     for row in stored {
         let sum = Sum { visits: row.visits, uniques: row.uniques };
-        let before = Tally { sum, bots: row.bots, facets: row.facets.0 };
+        let before = Tally::read(sum, row.bots, &row.facets)?;
         if let Some(tally) = days.get_mut(&(row.org_id, row.target_id, row.day)) {
             let fresh = std::mem::replace(tally, before);
             tally.merge(&fresh);
         }
     }
-    let mut tallies: Vec<Tally> = keys.iter().filter_map(|key| days.remove(key)).collect();
+    let tallies: Vec<Tally> = keys.iter().filter_map(|key| days.remove(key)).collect();
     sqlx::query!(
         "insert into visit_days (org_id, target_id, day, visits, uniques, bots, facets)
-         select * from unnest($1::uuid[], $2::uuid[], $3::date[], $4::bigint[], $5::bigint[], $6::bigint[], $7::jsonb[])
+         select * from unnest($1::uuid[], $2::uuid[], $3::date[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[])
          on conflict (target_id, day, org_id) do update
            set visits = excluded.visits, uniques = excluded.uniques, bots = excluded.bots, facets = excluded.facets",
         &orgs,
@@ -117,7 +113,7 @@ async fn add_days(
         &tallies.iter().map(|tally| tally.sum.visits).collect::<Vec<_>>(),
         &tallies.iter().map(|tally| tally.sum.uniques).collect::<Vec<_>>(),
         &tallies.iter().map(|tally| tally.bots).collect::<Vec<_>>(),
-        &tallies.iter_mut().map(|tally| Json(std::mem::take(&mut tally.facets))).collect::<Vec<_>>() as &[Facets],
+        &tallies.iter().map(Tally::facets_bytes).collect::<Result<Vec<_>, _>>()?,
     )
     .execute(conn)
     .await?;

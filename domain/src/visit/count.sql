@@ -13,6 +13,12 @@ with taken as (
        unnest(ids, org_ids, target_ids, ats, visitors, bots, devices, systems, browsers, countries, regions, languages,
               referrers, branches)
          as u(id, org_id, target_id, at, visitor, is_bot, device, system, browser, country, region, language, referrer, branch)
+), days as (
+  -- Nobody is the same visitor on another day, so all the days may be looked at: to leave partitions out for each visit anew
+  -- would take longer than to look. Joined, because of a subquery of its own Postgres would make a table of the whole day.
+  select uuid_floor(date_trunc('day', min(at) at time zone 'utc') at time zone 'utc') as first,
+         uuid_floor((date_trunc('day', max(at) at time zone 'utc') + interval '1 day') at time zone 'utc') as behind
+  from taken, unnest(ats) at
 )
 insert into visits (id, org_id, target_id, at, visitor, is_bot, is_unique, device, system, browser, country, region, language,
                     referrer, branch)
@@ -22,9 +28,8 @@ select id, org_id, target_id, at, visitor, is_bot,
          and not exists (
            select from visits x
            where x.target_id = n.target_id and x.visitor = n.visitor and not x.is_bot
-             and x.id >= uuid_floor(n.day::timestamp at time zone 'utc')
-             and x.id < uuid_floor((n.day + 1)::timestamp at time zone 'utc')),
+             and x.id >= d.first and x.id < d.behind),
        device, system, browser, country, region, language, referrer, branch
-from noted n
+from noted n, days d
 returning id, org_id as "org_id: OrgId", target_id, at, is_bot, is_unique, device, system, browser, country, region, language,
           referrer, branch

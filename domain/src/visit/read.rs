@@ -2,15 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{
-    Counted, Sum, Tally,
-    count::ALL,
-    tally::{Facets, Total},
-};
+use super::{Counted, Sum, Tally, count::ALL, tally::Total};
 use crate::id::OrgId;
 
 /// The visits of one target, or of all that an organisation has.
@@ -35,8 +31,8 @@ pub async fn traffic(
     let mut tx = conn.begin_with("begin isolation level repeatable read, read only").await?;
     let target = target.unwrap_or(ALL);
     let stored = sqlx::query!(
-        r#"select day, visits, uniques, bots, facets as "facets: Facets" from visit_days
-           where org_id = $1 and target_id = $2 and day between $3 and $4"#,
+        "select day, visits, uniques, bots, facets from visit_days
+         where org_id = $1 and target_id = $2 and day between $3 and $4",
         org_id.0,
         target,
         from,
@@ -51,7 +47,7 @@ pub async fn traffic(
     let mut days: BTreeMap<NaiveDate, Tally> = BTreeMap::new();
     for row in stored {
         let sum = Sum { visits: row.visits, uniques: row.uniques };
-        days.insert(row.day, Tally { sum, bots: row.bots, facets: row.facets.0 });
+        days.insert(row.day, Tally::read(sum, row.bots, &row.facets)?);
     }
     for visit in &waiting {
         total.count(visit);
@@ -76,6 +72,31 @@ pub async fn since(conn: &mut PgConnection, orgs: &[OrgId], from: NaiveDate) -> 
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (row.org_id, row.visits)).collect())
+}
+
+/// How many visits of people each of these targets has had in each hour since the day `from` (UTC), as far as they were
+/// counted; hours without visits are left out.
+pub async fn hours(
+    conn: &mut PgConnection,
+    targets: &[(OrgId, Uuid)],
+    from: NaiveDate,
+) -> Result<HashMap<(OrgId, Uuid), BTreeMap<DateTime<Utc>, i64>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select org_id as "org_id: OrgId", target_id, day, facets from visit_days
+           where (target_id, org_id) in (select * from unnest($1::uuid[], $2::uuid[])) and day >= $3"#,
+        &targets.iter().map(|(_, target)| *target).collect::<Vec<_>>(),
+        &targets.iter().map(|(org, _)| org.0).collect::<Vec<_>>(),
+        from,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut hours: HashMap<_, BTreeMap<_, _>> = HashMap::new();
+    for row in rows {
+        let tally = Tally::read(Sum::default(), 0, &row.facets)?;
+        let known = hours.entry((row.org_id, row.target_id)).or_default();
+        known.extend(tally.hours(row.day).map(|(hour, sum)| (hour, sum.visits)));
+    }
+    Ok(hours)
 }
 
 /// What each of `targets` has had in all, as far as it was counted.

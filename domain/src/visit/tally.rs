@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Timelike, Utc};
+use chrono::{DateTime, NaiveDate, Timelike, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::types::Json;
 
 use super::Counted;
 
@@ -46,9 +45,6 @@ impl std::ops::AddAssign for Sum {
     }
 }
 
-/// A tally's facets as rows have them.
-pub(super) type Facets = Json<BTreeMap<String, BTreeMap<String, Sum>>>;
-
 /// Visits summed up. Programs' visits are in `bots` and nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tally {
@@ -61,6 +57,17 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// The tally of a row.
+    pub(super) fn read(sum: Sum, bots: i64, facets: &[u8]) -> Result<Self, sqlx::Error> {
+        let facets = postcard::from_bytes(facets).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(Self { sum, bots, facets })
+    }
+
+    /// The facets as a row has them.
+    pub(super) fn facets_bytes(&self) -> Result<Vec<u8>, sqlx::Error> {
+        postcard::to_stdvec(&self.facets).map_err(|error| sqlx::Error::Encode(error.into()))
+    }
+
     /// Counts a visit.
     pub fn count(&mut self, visit: &Counted) {
         if visit.is_bot {
@@ -84,6 +91,12 @@ impl Tally {
         for (facet, value) in FACETS.into_iter().zip(values) {
             self.add(facet, value, one);
         }
+    }
+
+    /// The hours (UTC) of `day`, whose tally this is.
+    pub fn hours(&self, day: NaiveDate) -> impl Iterator<Item = (DateTime<Utc>, Sum)> {
+        let hours = self.facets.get("hour").into_iter().flatten();
+        hours.filter_map(move |(hour, sum)| Some((day.and_hms_opt(hour.parse().ok()?, 0, 0)?.and_utc(), *sum)))
     }
 
     /// Takes another tally in.
