@@ -15,7 +15,14 @@ use crate::support::{
 
 /// Posts a mail about an occasion; whether it is the first.
 async fn post(app: &TestApp, org: &TestOrg, slot: &str, recipient: &str) -> bool {
-    let letter = Letter { kind: "story.told", subject: "S".into(), text: "T".into(), html: "<p>H</p>".into() };
+    let letter = Letter {
+        kind: "story.told",
+        subject: "S".into(),
+        text: "T".into(),
+        html: "<p>H</p>".into(),
+        unsubscribe: None,
+        image: None,
+    };
     let new = NewMail::new(org.id, letter, slot, recipient.parse().unwrap());
     let mut tx = app.store.begin().await.unwrap();
     let first = jobs::mail::post(&mut tx, &new, app.clock.now(), &app.chance).await.unwrap();
@@ -64,7 +71,14 @@ async fn an_occasion_has_one_mail_per_recipient() {
 async fn a_mail_that_is_not_committed_is_not_sent() {
     let app = TestApp::start().await;
     let org = app.org("acme").await;
-    let letter = Letter { kind: "story.told", subject: "S".into(), text: "T".into(), html: "<p>H</p>".into() };
+    let letter = Letter {
+        kind: "story.told",
+        subject: "S".into(),
+        text: "T".into(),
+        html: "<p>H</p>".into(),
+        unsubscribe: None,
+        image: None,
+    };
     let new = NewMail::new(org.id, letter, "monday", "ann@acme.example".parse().unwrap());
     let mut tx = app.store.begin().await.unwrap();
     assert!(jobs::mail::post(&mut tx, &new, app.clock.now(), &app.chance).await.unwrap());

@@ -36,6 +36,8 @@ fn mail() -> Mail {
         subject: "Webhook endpoint switched off: “Café”".into(),
         text: "The plain part.\n".into(),
         html: "<p>The HTML part.</p>\n".into(),
+        unsubscribe: None,
+        image: None,
         state: State::Waiting,
         transport: None,
         error: None,
@@ -232,6 +234,34 @@ async fn a_mail_goes_out_by_resend_once_with_its_key() {
     assert_eq!(body["subject"], mail().subject);
     assert_eq!((&body["text"], &body["html"]), (&json!(mail().text), &json!(mail().html)));
     assert_eq!(body["headers"]["Message-ID"], format!("<{}@mail.test>", mail().id));
+}
+
+/// One that a click ends, with a picture.
+fn digest() -> Mail {
+    let out = "https://ink.example/api/public/notifications/unsubscribe?t=eyJhbGciOiJub25lIn0.a-long-token-of-ninety-characters";
+    Mail { unsubscribe: Some(out.into()), image: Some(vec![0x89, b'P', b'N', b'G', 1, 2, 3]), ..mail() }
+}
+
+#[tokio::test]
+async fn a_mail_that_one_click_ends_tells_programs_how_and_carries_its_picture() {
+    let (port, heard) = smtp_server("nothing", "").await;
+    let url = SecretString::from(format!("smtp://127.0.0.1:{port}"));
+    assert_eq!(Mailer::smtp(&url, SENDER).unwrap().send(&digest()).await, Ok(()));
+    let text = heard.lock().await.join("\n");
+    let out = format!("<{}>", digest().unsubscribe.unwrap());
+    assert!(text.contains(&format!("List-Unsubscribe: {out}")), "{text}");
+    assert!(text.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click"), "{text}");
+    assert!(text.contains("Content-ID: <image>") && text.contains("Content-Type: multipart/related"), "{text}");
+    assert!(text.contains("iVBORwECAw=="), "{text}");
+
+    let (base, heard) = http_server(http_answer("200 OK", "", &json!({ "id": "re_1" }))).await;
+    assert_eq!(Mailer::resend(&"re_secret".into(), &base, SENDER).unwrap().send(&digest()).await, Ok(()));
+    let heard = heard.lock().await.clone();
+    let body: Value = serde_json::from_str(heard[0].split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(body["headers"]["List-Unsubscribe"], out);
+    assert_eq!(body["headers"]["List-Unsubscribe-Post"], "List-Unsubscribe=One-Click");
+    assert_eq!(body["attachments"][0]["content_id"], "image");
+    assert_eq!(body["attachments"][0]["content"], "iVBORwECAw==");
 }
 
 #[tokio::test]

@@ -239,8 +239,14 @@ async fn a_mail_that_is_recorded_as_sent_is_not_sent_again() {
     let (key, url) = (SecretString::from("re_key"), format!("http://{}", api.address()));
     context.mailer = Arc::new(Mailer::resend(&key, &url, "no-reply@mail.example").unwrap());
     for how in BOTH {
-        let letter =
-            domain::mail::Letter { kind: "story.told", subject: "S".into(), text: "T".into(), html: "<p>H</p>".into() };
+        let letter = domain::mail::Letter {
+            kind: "story.told",
+            subject: "S".into(),
+            text: "T".into(),
+            html: "<p>H</p>".into(),
+            unsubscribe: None,
+            image: None,
+        };
         let new = domain::mail::NewMail::new(org.id, letter, format!("{how:?}"), "ann@acme.example".parse().unwrap());
         let mut tx = app.store.begin().await.unwrap();
         jobs::mail::post(&mut tx, &new, app.clock.now(), &app.chance).await.unwrap();

@@ -29,6 +29,7 @@ pub mod label;
 pub mod link;
 pub mod link_health;
 pub mod link_page;
+pub mod local_time;
 pub mod mail;
 pub mod member;
 pub mod oauth;

@@ -70,6 +70,10 @@ pub struct Mail {
     pub text: String,
     /// The HTML part.
     pub html: String,
+    /// Where one click, by a program, ends mails of this kind.
+    pub unsubscribe: Option<String>,
+    /// The picture that the HTML part shows as `cid:image`, a PNG.
+    pub image: Option<Vec<u8>>,
     /// Where it stands.
     pub state: State,
     /// What carried it: `smtp`, `resend` or `mailbox`.
@@ -99,13 +103,17 @@ pub struct NewMail {
     pub text: String,
     /// The HTML part.
     pub html: String,
+    /// Where one click, by a program, ends mails of this kind.
+    pub unsubscribe: Option<String>,
+    /// The picture that the HTML part shows as `cid:image`, a PNG.
+    pub image: Option<Vec<u8>>,
 }
 
 impl NewMail {
     /// `letter` to `recipient`, once for `slot`.
     pub fn new(org_id: OrgId, letter: Letter, slot: impl Into<String>, recipient: EmailAddress) -> Self {
-        let Letter { kind, subject, text, html } = letter;
-        Self { org_id, kind: kind.into(), slot: slot.into(), recipient, subject, text, html }
+        let Letter { kind, subject, text, html, unsubscribe, image } = letter;
+        Self { org_id, kind: kind.into(), slot: slot.into(), recipient, subject, text, html, unsubscribe, image }
     }
 }
 
@@ -117,8 +125,8 @@ pub async fn insert(
     chance: &Chance,
 ) -> Result<Option<MailId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"insert into mails (id, org_id, kind, slot, recipient, subject, text_body, html_body, created_at)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        r#"insert into mails (id, org_id, kind, slot, recipient, subject, text_body, html_body, unsubscribe, image, created_at)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
            on conflict (org_id, kind, slot, recipient) do nothing
            returning id as "id: MailId""#,
         MailId::new(now, chance).0,
@@ -129,6 +137,8 @@ pub async fn insert(
         new.subject,
         new.text,
         new.html,
+        new.unsubscribe,
+        new.image.as_deref(),
         now,
     )
     .fetch_optional(conn)
@@ -140,7 +150,7 @@ macro_rules! select {
         sqlx::query_as!(
             Mail,
             r#"select id as "id: MailId", org_id as "org_id: OrgId", kind, slot, recipient, subject, text_body as text,
-                      html_body as html, state as "state: State", transport, error, created_at, sent_at
+                      html_body as html, unsubscribe, image, state as "state: State", transport, error, created_at, sent_at
                from mails "# + $tail,
             $($arg),*
         )

@@ -3,11 +3,13 @@
 use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use sqlx::PgConnection;
 
 use crate::{
     chance::Chance,
     id::{OrgId, UserId},
+    member::Role,
 };
 
 /// An e-mail address that can be written to: one `@`, no white space or control characters, at most 254 characters.
@@ -124,6 +126,57 @@ pub async fn find(conn: &mut PgConnection, org_id: OrgId, id: UserId) -> Result<
     )
     .fetch_optional(conn)
     .await
+}
+
+/// Somebody who is written to.
+#[derive(Debug, Clone)]
+pub struct Recipient {
+    /// Who.
+    pub user_id: UserId,
+    /// Where to.
+    pub email: EmailAddress,
+    /// What they are called; may be empty.
+    pub name: String,
+    /// The time zone that they live by.
+    pub time_zone: Tz,
+}
+
+/// The members of an organisation who hold one of `roles`, those of longest standing first.
+async fn recipients(conn: &mut PgConnection, org_id: OrgId, roles: &[Role]) -> Result<Vec<Recipient>, sqlx::Error> {
+    let roles: Vec<String> = roles.iter().map(|role| role.name().to_owned()).collect();
+    let rows = sqlx::query!(
+        r#"select u.id as "id: UserId", u.email as "email: EmailAddress", u.name, u.time_zone
+           from members m join users u on u.id = m.user_id
+           where m.org_id = $1 and m.role = any($2)
+           order by m.created_at, m.user_id"#,
+        org_id.0,
+        &roles,
+    )
+    .fetch_all(conn)
+    .await?;
+    let recipients = rows.into_iter().map(|row| Recipient {
+        user_id: row.id,
+        email: row.email,
+        name: row.name,
+        time_zone: row.time_zone.parse().unwrap_or(Tz::UTC),
+    });
+    Ok(recipients.collect())
+}
+
+/// Who manages an organisation: its owners and admins, those of longest standing first.
+pub async fn managers(conn: &mut PgConnection, org_id: OrgId) -> Result<Vec<Recipient>, sqlx::Error> {
+    recipients(conn, org_id, &[Role::Owner, Role::Admin]).await
+}
+
+/// All members of an organisation, those of longest standing first.
+pub async fn members(conn: &mut PgConnection, org_id: OrgId) -> Result<Vec<Recipient>, sqlx::Error> {
+    recipients(conn, org_id, &Role::ALL).await
+}
+
+/// Notes the time zone that a person lives by.
+pub async fn set_time_zone(conn: &mut PgConnection, id: UserId, time_zone: Tz) -> Result<(), sqlx::Error> {
+    sqlx::query!("update users set time_zone = $2 where id = $1", id.0, time_zone.name()).execute(conn).await?;
+    Ok(())
 }
 
 /// The person with that address, whatever its case. For operators: it looks beyond one organisation.

@@ -119,6 +119,13 @@ impl Mailer {
     }
 }
 
+/// The headers of a mail that ends with one click (RFC 8058, RFC 2369).
+fn unsubscribe_headers(mail: &Mail) -> impl Iterator<Item = (&'static str, String)> {
+    let address = mail.unsubscribe.as_ref().map(|address| format!("<{address}>"));
+    let click = address.is_some().then(|| ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
+    address.map(|address| ("List-Unsubscribe", address)).into_iter().chain(click)
+}
+
 fn read_sender(sender: &str) -> Result<Mailbox, InvalidSetting> {
     sender.parse().map_err(|_| InvalidSetting::Sender)
 }

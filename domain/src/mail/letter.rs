@@ -1,6 +1,6 @@
 //! One look for all mails: a letter is written once, as parts, and becomes a plain text and an HTML page.
 //!
-//! The page has no images, scripts, links or fixed widths, so it reads the same at 320 pixels, in the dark and behind
+//! The page has no scripts, foreign images or fixed widths, so it reads the same at 320 pixels, in the dark and behind
 //! filters. What a letter quotes comes from customers and their servers: it is cleaned, cut and escaped here.
 
 use std::fmt::Write;
@@ -18,6 +18,21 @@ pub struct Letter {
     pub text: String,
     /// The HTML part, a whole page.
     pub html: String,
+    /// Where one click, by a program, ends letters of this kind (RFC 8058); `None` for what a person must be told.
+    pub unsubscribe: Option<String>,
+    /// The picture that the page shows as `cid:image`, a PNG.
+    pub image: Option<Vec<u8>>,
+}
+
+impl Letter {
+    /// The letter with a way out, for people under it and for their programs in its head.
+    pub(super) fn until_unsubscribed(mut self, address: &str) -> Self {
+        self.text.push_str(&format!("Not any more: {address}\n"));
+        let out = format!("<br><a href=\"{}\">Not any more</a></footer>", escape(address));
+        self.html = self.html.replacen("</footer>", &out, 1);
+        self.unsubscribe = Some(address.to_owned());
+        self
+    }
 }
 
 /// A piece of a letter.
@@ -28,6 +43,12 @@ pub(super) enum Part {
     Facts(Vec<(&'static str, String)>),
     /// Something to copy.
     Code(String),
+    /// Rows of a name and a number; for what is compared.
+    Table(&'static str, Vec<(String, String)>),
+    /// The letter's one picture, and what it shows for those who do not see it.
+    Picture { png: Vec<u8>, alt: String },
+    /// Where to go on: what is there, and its address.
+    Link(&'static str, String),
 }
 
 /// The longest quotation, in characters.
@@ -51,8 +72,11 @@ h1{margin:0 0 16px;font-size:20px;line-height:1.3}\
 p{margin:0 0 16px}\
 dl{margin:0 0 16px}dt{font-size:13px;color:#5c5c66}dd{margin:0 0 8px}\
 pre{margin:0 0 16px;padding:12px;background:#f0f0f3;border-radius:6px;font:14px/1.4 ui-monospace,Consolas,monospace;white-space:pre-wrap}\
+table{width:100%;margin:0 0 16px;border-collapse:collapse}caption{text-align:left;font-size:13px;color:#5c5c66}td{padding:4px 0;border-top:1px solid #e4e4ea}td+td{padding-left:12px;text-align:right;white-space:nowrap}\
+img{max-width:100%;height:auto;border:0}\
+a{color:#2f4bd8}.go{display:inline-block;padding:10px 16px;border-radius:6px;background:#2f4bd8;color:#fff;text-decoration:none}\
 footer{max-width:560px;margin:12px auto 0;font-size:13px;color:#5c5c66}\
-@media (prefers-color-scheme:dark){body{background:#121214;color:#ececf0}main{background:#1d1d21}dt,footer{color:#a5a5b0}pre{background:#2a2a30}}";
+@media (prefers-color-scheme:dark){body{background:#121214;color:#ececf0}main{background:#1d1d21}dt,caption,footer{color:#a5a5b0}pre{background:#2a2a30}td{border-color:#34343c}a{color:#9db0ff}.go{background:#4a63e6;color:#fff}}";
 
 /// Writes a letter. The heading is the page's first line; `subject` may be any text.
 pub(super) fn write(kind: &'static str, subject: &str, heading: &str, parts: &[Part]) -> Letter {
@@ -61,6 +85,10 @@ pub(super) fn write(kind: &'static str, subject: &str, heading: &str, parts: &[P
         subject: clean(subject, SUBJECT_CHARS),
         text: plain(kind, heading, parts),
         html: page(kind, heading, parts),
+        unsubscribe: None,
+        image: parts
+            .iter()
+            .find_map(|part| if let Part::Picture { png, .. } = part { Some(png.clone()) } else { None }),
     }
 }
 
@@ -77,6 +105,14 @@ fn plain(kind: &str, heading: &str, parts: &[Part]) -> String {
                 let lines: Vec<String> = facts.iter().map(|(label, value)| format!("{label}: {value}")).collect();
                 text.push_str(&lines.join("\n"));
             }
+            Part::Table(title, rows) => {
+                text.push_str(title);
+                for (name, number) in rows {
+                    push(&mut text, format_args!("\n  {number:>8}  {name}"));
+                }
+            }
+            Part::Picture { alt, .. } => text.push_str(alt),
+            Part::Link(words, address) => push(&mut text, format_args!("{words}: {address}")),
         }
         text.push_str("\n\n");
     }
@@ -105,6 +141,20 @@ fn page(kind: &str, heading: &str, parts: &[Part]) -> String {
                     push(&mut html, format_args!("<dt>{}</dt><dd>{}</dd>\n", escape(label), escape(value)));
                 }
                 html.push_str("</dl>\n");
+            }
+            Part::Table(title, rows) => {
+                push(&mut html, format_args!("<table><caption>{}</caption>\n", escape(title)));
+                for (name, number) in rows {
+                    push(&mut html, format_args!("<tr><td>{}</td><td>{}</td></tr>\n", escape(name), escape(number)));
+                }
+                html.push_str("</table>\n");
+            }
+            Part::Picture { alt, .. } => {
+                push(&mut html, format_args!("<p><img src=\"cid:image\" alt=\"{}\"></p>\n", escape(alt)));
+            }
+            Part::Link(words, address) => {
+                let (address, words) = (escape(address), escape(words));
+                push(&mut html, format_args!("<p><a class=\"go\" href=\"{address}\">{words}</a></p>\n"));
             }
         }
     }

@@ -2,15 +2,16 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::mail::Mail;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use lettre::message::Mailbox;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, json};
 use url::{Host, Url};
 
-use super::{InvalidSetting, SendError};
+use super::{InvalidSetting, SendError, unsubscribe_headers};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,19 +54,25 @@ impl Resend {
     }
 
     pub(super) async fn send(&self, mail: &Mail) -> Result<(), SendError> {
+        let mut headers = Map::from_iter([
+            ("Message-ID".to_owned(), json!(format!("<{}@{}>", mail.id, self.domain))),
+            ("Auto-Submitted".to_owned(), json!("auto-generated")),
+        ]);
+        headers.extend(unsubscribe_headers(mail).map(|(name, value)| (name.to_owned(), value.into())));
         // Their keys last a day; a repetition after that can still be told by its Message-ID.
-        let body = json!({
+        let mut body = json!({
             "from": self.sender,
             "to": [mail.recipient],
             "subject": mail.subject,
             "text": mail.text,
             "html": mail.html,
-            "headers": {
-                "Message-ID": format!("<{}@{}>", mail.id, self.domain),
-                "Auto-Submitted": "auto-generated",
-            },
+            "headers": headers,
             "tags": [{ "name": "org", "value": mail.org_id }, { "name": "mail", "value": mail.id }],
         });
+        if let Some(png) = &mail.image {
+            let image = json!({"filename": "image.png", "content_id": "image", "content": STANDARD.encode(png)});
+            body["attachments"] = json!([image]);
+        }
         let request = self.client.post(self.url.clone()).header("idempotency-key", mail.id.to_string()).json(&body);
         let mut answer = request.send().await.map_err(|error| unreachable(&error))?;
         let status = answer.status();

@@ -10,15 +10,15 @@ use domain::mail::Mail;
 use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
     message::{
-        Mailbox, MultiPart,
-        header::{HeaderName, HeaderValue},
+        Attachment, Mailbox, MultiPart, SinglePart,
+        header::{ContentType, HeaderName, HeaderValue},
     },
     transport::smtp::{self, PoolConfig},
 };
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::{InvalidSetting, SendError};
+use super::{InvalidSetting, SendError, unsubscribe_headers};
 
 /// For each answer of the server.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
@@ -53,14 +53,30 @@ impl Smtp {
             .map_err(|_| SendError::Permanent { reason: "the recipient is not an address that SMTP takes".into() })?;
         // RFC 3834: answering machines stay silent.
         let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
-        Message::builder()
+        let mut message = Message::builder()
             .message_id(Some(format!("<{}@{}>", mail.id, self.sender.email.domain())))
             .date(mail.created_at.into())
             .from(self.sender.clone())
             .to(recipient.into())
             .subject(&mail.subject)
-            .raw_header(automatic)
-            .multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()))
+            .raw_header(automatic);
+        for (name, value) in unsubscribe_headers(mail) {
+            message = message.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value));
+        }
+        let (plain, page) = (SinglePart::plain(mail.text.clone()), SinglePart::html(mail.html.clone()));
+        let parts = match &mail.image {
+            None => MultiPart::alternative().singlepart(plain).singlepart(page),
+            // RFC 2387: the page and the picture that it shows are one.
+            Some(png) => {
+                let picture = Attachment::new_inline("image".to_owned())
+                    .body(png.clone(), ContentType::parse("image/png").expect("a type"));
+                MultiPart::alternative()
+                    .singlepart(plain)
+                    .multipart(MultiPart::related().singlepart(page).singlepart(picture))
+            }
+        };
+        message
+            .multipart(parts)
             .map_err(|error| SendError::Permanent { reason: format!("the mail cannot be written: {error}") })
     }
 }
