@@ -23,6 +23,7 @@ use self::shape::{
 use crate::{
     app::App,
     auth::{Auth, IloveqrKey},
+    deleted::Deleted,
     failure::Failure,
     idempotency::{Created, Once},
     input::{Input, OptionalInput},
@@ -42,14 +43,6 @@ enum TestAccepted {
     /// On its way.
     #[oai(status = 202)]
     Accepted(Json<IloveqrTest>),
-}
-
-/// The answer to a deletion.
-#[derive(Debug, ApiResponse)]
-enum Deleted {
-    /// Gone.
-    #[oai(status = 204)]
-    Gone,
 }
 
 /// iloveQR's routes.

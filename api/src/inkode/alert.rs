@@ -8,7 +8,7 @@ use domain::{
     id::AlertId,
 };
 use poem_openapi::{
-    ApiResponse, OpenApi,
+    OpenApi,
     param::{Header, Path, Query},
     payload::Json,
 };
@@ -17,6 +17,7 @@ use self::shape::{Alert, AlertInput, AlertKind, AlertPage, AlertPatch};
 use crate::{
     app::App,
     auth::{Auth, Session},
+    deleted::Deleted,
     failure::{Failure, FieldError},
     idempotency::{Begun, Created, Once},
     input::Input,
@@ -25,14 +26,6 @@ use crate::{
     surface::{Failed, Own},
     text::{self, Text},
 };
-
-/// The answer to a deletion.
-#[derive(Debug, ApiResponse)]
-enum Deleted {
-    /// Gone.
-    #[oai(status = 204)]
-    Gone,
-}
 
 /// The routes of alerts.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use domain::{
 };
 use poem::Request;
 use poem_openapi::{
-    ApiResponse, OpenApi,
+    OpenApi,
     param::{Header, Path, Query},
     payload::Json,
 };
@@ -24,6 +24,7 @@ use self::shape::{Barcode, BarcodeFilter, BarcodeInput, BarcodePage, BarcodePatc
 use crate::{
     app::App,
     auth::{Auth, Session},
+    deleted::Deleted,
     failure::Failure,
     heavy,
     idempotency::{Begun, Created, Once},
@@ -38,14 +39,6 @@ use crate::{
 
 /// The width of a picture where none is asked for, in pixels.
 pub(crate) const SIZE: u32 = 800;
-
-/// The answer to a deletion.
-#[derive(Debug, ApiResponse)]
-enum Deleted {
-    /// Gone.
-    #[oai(status = 204)]
-    Gone,
-}
 
 /// The routes of barcodes.
 #[derive(Debug)]
