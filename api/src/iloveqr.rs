@@ -71,8 +71,7 @@ impl IloveqrApi {
         let before =
             webhook::position(&mut conn, &auth.0, Some(DIALECT), cursor.0.as_deref(), page::wrong_cursor).await?;
         let rows = endpoint::list(&mut conn, auth.0.org_id, Some(DIALECT), before, limit + 1).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.public_id().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.public_id());
         Ok(Json(IloveqrWebhookPage { data: rows.into_iter().map(Into::into).collect(), next_cursor }))
     }
 
@@ -218,8 +217,7 @@ impl IloveqrApi {
         let endpoint = self.find(&auth.0, &org_id.0, &webhook_id.0).await?;
         let mut conn = self.0.store.pool().acquire().await?;
         let rows = delivery::list(&mut conn, auth.0.org_id, endpoint.id, &filter, limit + 1).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.id.to_string());
         Ok(Json(IloveqrLogPage { data: rows.into_iter().map(Into::into).collect(), next_cursor }))
     }
 }

@@ -51,8 +51,7 @@ impl AlertApi {
         let (limit, before) = (page::limit(limit.0)?, page::cursor::<AlertId>(cursor.0.as_deref())?);
         let mut conn = self.0.store.pool().acquire().await?;
         let rows = alert::list(&mut conn, auth.0.org_id, target, before, limit + 1).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.id.to_string());
         Ok(Json(AlertPage { items: rows.into_iter().map(Into::into).collect(), next_cursor }))
     }
 

@@ -85,8 +85,7 @@ impl BarcodeApi {
         let (limit, before) = (page::limit(limit.0)?, page::cursor::<BarcodeId>(cursor.0.as_deref())?);
         let mut conn = app.store.pool().acquire().await?;
         let rows = barcode::list(&mut conn, caller.org_id, &wanted, before, limit + 1).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.id.to_string());
         Ok(Json(BarcodePage { items: rows.into_iter().map(|row| Barcode::new(row, None)).collect(), next_cursor }))
     }
 
