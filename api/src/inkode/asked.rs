@@ -199,16 +199,14 @@ pub(super) async fn check_labels(
     if let Some(fresh) = folder.filter(|_| folder != folder_before)
         && label::lock_known(conn, org_id, Kind::Folder, &[fresh]).await?.is_empty()
     {
-        wrong.push(FieldError::new("folderId", "must be a folder of yours that is not archived"));
+        wrong.push(FieldError::new("folderId", Kind::Folder.rule()));
     }
     let fresh: Vec<LabelId> = tags.iter().filter(|id| !tags_before.contains(id)).map(|id| LabelId(*id)).collect();
     if !fresh.is_empty() {
         let known = label::lock_known(conn, org_id, Kind::Tag, &fresh).await?;
         let unknown = |id: &Uuid| fresh.contains(&LabelId(*id)) && !known.contains(&LabelId(*id));
         let places = tags.iter().enumerate().filter(|(_, id)| unknown(id));
-        wrong.extend(
-            places.map(|(n, _)| FieldError::new(format!("tagIds[{n}]"), "must be a tag of yours that is not archived")),
-        );
+        wrong.extend(places.map(|(n, _)| FieldError::new(format!("tagIds[{n}]"), Kind::Tag.rule())));
     }
     if wrong.is_empty() { Ok(()) } else { Err(Failure::invalid(wrong)) }
 }

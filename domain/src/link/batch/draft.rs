@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use super::Refused;
-use crate::{id::LabelId, link::Link};
+use crate::{id::LabelId, label::Kind, link::Link};
 
 /// A link that is about to be stored.
 pub(super) struct Draft {
@@ -38,10 +38,10 @@ impl Draft {
     pub(super) fn check_labels(&self, folders: &HashSet<LabelId>, tags: &HashSet<LabelId>) -> Result<(), Refused> {
         let mut wrong = vec![];
         if self.new_folder().is_some_and(|id| !folders.contains(&id)) {
-            wrong.push(("folderId".to_owned(), "must be a folder of yours that is not archived"));
+            wrong.push(("folderId".to_owned(), Kind::Folder.rule()));
         }
         let unknown = self.new_tags().filter(|(_, id)| !tags.contains(id));
-        wrong.extend(unknown.map(|(n, _)| (format!("tagIds[{n}]"), "must be a tag of yours that is not archived")));
+        wrong.extend(unknown.map(|(n, _)| (format!("tagIds[{n}]"), Kind::Tag.rule())));
         if wrong.is_empty() { Ok(()) } else { Err(Refused::Labels(wrong)) }
     }
 
