@@ -23,6 +23,8 @@ use jobs::{
     housekeeping::KeepHouse,
     job::{Job, NewJob, Queue},
     link_health::SweepLinkHealth,
+    marketing::{SendQueued, StartCampaigns},
+    plan::AuditPlans,
     queue::{self, admin},
     schedule::ENTRIES,
     session_key::FetchSessionKeys,
@@ -172,6 +174,9 @@ fn scheduled(registry: Registry, ran: impl Fn(u32) + Copy + Send + Sync + 'stati
         .on(move |_, _: SweepLinkHealth, _| done(4))
         .on(move |_, _: CountVisits, _| done(5))
         .on(move |_, _: CheckAlerts, _| done(6))
+        .on(move |_, _: StartCampaigns, _| done(7))
+        .on(move |_, _: SendQueued, _| done(8))
+        .on(move |_, _: AuditPlans, _| done(9))
 }
 
 /// A fleet in this process.

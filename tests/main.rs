@@ -19,6 +19,7 @@ mod dialect_health;
 mod dialect_schedule;
 mod dialect_secret;
 mod dialect_sign;
+mod downgrade;
 mod endpoint;
 mod event;
 mod example;

@@ -18,6 +18,7 @@ pub mod colour;
 pub mod conversion;
 pub mod delivery;
 pub mod dialect;
+pub mod downgrade;
 pub mod endpoint;
 pub mod event;
 pub mod http_url;

@@ -5,6 +5,7 @@
 
 pub mod alert;
 mod letter;
+pub mod plan;
 pub mod webhook;
 
 use chrono::{DateTime, Utc};

@@ -17,7 +17,9 @@ pub mod lane;
 pub mod link;
 pub mod link_health;
 pub mod mail;
+pub mod marketing;
 pub mod own_domain;
+pub mod plan;
 pub mod qr;
 pub mod queue;
 pub mod quota;
@@ -30,7 +32,7 @@ pub mod visit;
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 13] = [
+pub const KINDS: [&str; 17] = [
     alert::CheckAlerts::KIND,
     delivery::AttemptDelivery::KIND,
     endpoint::CheckEndpoint::KIND,
@@ -40,7 +42,11 @@ pub const KINDS: [&str; 13] = [
     link_health::AskHost::KIND,
     link_health::SweepLinkHealth::KIND,
     mail::SendMail::KIND,
+    marketing::SendQueued::KIND,
+    marketing::StartCampaigns::KIND,
     own_domain::VerifyDomain::KIND,
+    plan::AuditPlan::KIND,
+    plan::AuditPlans::KIND,
     replay::RunReplay::KIND,
     session_key::FetchSessionKeys::KIND,
     visit::CountVisits::KIND,

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     caller::Caller,
     code::Code,
+    downgrade,
     id::{LabelId, OrgId},
     label::{self, Kind},
     link::{TAGS_MAX, batch::DOMAIN_RULE},
@@ -183,6 +184,19 @@ pub(super) async fn check_room(
         quota::room(quota, most, count(conn, caller.org_id).await?, 1)?;
     }
     Ok(())
+}
+
+/// Refuses a change of a thing that is beyond the plan.
+pub(crate) async fn check_edge(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    quota: Quota,
+    id: Uuid,
+) -> Result<(), Failure> {
+    match downgrade::edge(conn, caller.org_id, quota).await? {
+        Some(edge) => Ok(edge.check(id)?),
+        None => Ok(()),
+    }
 }
 
 /// The folder and the tags of a thing.

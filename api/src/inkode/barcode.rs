@@ -146,6 +146,9 @@ impl BarcodeApi {
         let mut tx = app.store.begin().await?;
         let before = barcode::lock(&mut tx, org_id, read(&id.0)?).await?.ok_or_else(no_barcode)?;
         let row = draft::changed(&before, input.value, app.clock.now()).await?;
+        if before.archived_at.is_none() && row.archived_at.is_none() {
+            asked::check_edge(&mut tx, &auth.0, Quota::Barcodes, before.id.0).await?;
+        }
         if before.archived_at.is_some() && row.archived_at.is_none() {
             asked::check_room(&mut tx, &auth.0, Quota::Barcodes, barcode::count).await?;
         }

@@ -25,6 +25,7 @@ use crate::{
     chance::Chance,
     change::Change,
     code, conversion,
+    downgrade::{self, Beyond},
     id::{LabelId, LinkId, OrgId},
     label::{self, Kind},
     link_health, own_domain,
@@ -108,6 +109,9 @@ pub enum Refused {
     /// The plan has no room for more.
     #[error(transparent)]
     Full(#[from] Full),
+    /// The link is beyond the plan.
+    #[error(transparent)]
+    Beyond(#[from] Beyond),
 }
 
 /// Makes the changes in the caller's transaction; `base` is where the installation's own codes are reached. It ends
@@ -125,6 +129,7 @@ pub async fn run<E: From<Refused>>(
     let (deletes, edits, creates) = batch.sort(conn, ops).await?;
     batch.delete(conn, deletes).await?;
     let updates = batch.edit(edits);
+    let updates = batch.check_edge(conn, updates).await?;
     let makes_more = !creates.is_empty() || updates.iter().any(Draft::is_restored);
     let most = if makes_more { quota::lock(conn, org_id, plan, Quota::Links).await? } else { None };
     let mut room = Room { most, used: if most.is_some() { count(conn, org_id).await? } else { 0 } };
@@ -263,6 +268,17 @@ impl<E: From<Refused>> Batch<E> {
             }
         }
         drafts
+    }
+
+    /// Refuses changes of links that are beyond the plan, but for putting them away.
+    async fn check_edge(&mut self, conn: &mut PgConnection, updates: Vec<Draft>) -> Result<Vec<Draft>, sqlx::Error> {
+        let asked = updates.iter().any(Draft::stays_in_use);
+        let edge = if asked { downgrade::edge(conn, self.org_id, Quota::Links).await? } else { None };
+        let Some(edge) = edge else { return Ok(updates) };
+        Ok(self.keep(updates, |draft| match draft.stays_in_use() {
+            true => edge.check(draft.link.id.0).map_err(Into::into),
+            false => Ok(()),
+        }))
     }
 
     /// Refuses links with a folder or tag that is new to them and is none of the organisation's, or put away.

@@ -20,6 +20,11 @@ impl Draft {
         self.link.archived_at.is_none() && self.before.as_ref().is_some_and(|before| before.archived_at.is_some())
     }
 
+    /// Whether it was in use and is to be in use.
+    pub(super) fn stays_in_use(&self) -> bool {
+        self.link.archived_at.is_none() && self.before.as_ref().is_some_and(|before| before.archived_at.is_none())
+    }
+
     pub(super) fn new_folder(&self) -> Option<LabelId> {
         let before = self.before.as_ref().and_then(|before| before.folder_id);
         self.link.folder_id.filter(|_| self.link.folder_id != before)
