@@ -14,6 +14,7 @@ pub mod housekeeping;
 pub mod import;
 pub mod job;
 pub mod lane;
+pub mod line;
 pub mod link;
 pub mod link_health;
 pub mod mail;

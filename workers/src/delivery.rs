@@ -28,6 +28,7 @@ use domain::{
 use jobs::{
     batch::{BatchError, Batcher},
     delivery::AttemptDelivery,
+    line::Line,
     store::Store,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -37,7 +38,6 @@ use tokio::sync::Mutex;
 use crate::{
     context::{Context, Settings},
     http::{Answer, Request},
-    line::Line,
     registry::{Outcome, Run},
 };
 use gate::Gates;

@@ -11,7 +11,6 @@ pub mod fleet;
 pub mod housekeeping;
 pub mod http;
 mod import;
-mod line;
 pub mod link_health;
 pub mod mail;
 pub mod marketing;

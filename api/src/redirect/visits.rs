@@ -19,10 +19,12 @@ use domain::{
 };
 use jobs::{
     job::NewJob,
+    line::Line,
     queue,
     store::{ANSWER, Store, within},
     visit::CountVisits,
 };
+use sqlx::PgConnection;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -85,8 +87,8 @@ impl Visits {
     /// Begins to take notes, until this and its clones are gone.
     pub fn start(store: Store, places: Arc<Places>, clock: Clock, chance: Chance) -> Self {
         let (notes, waiting) = mpsc::channel(WAITING);
-        let writer =
-            Writer { store, places, clock, chance, salts: HashMap::new(), agents: HashMap::new(), counted_at: None };
+        let (line, salts, agents) = (Line::new(store.pool().clone()), HashMap::new(), HashMap::new());
+        let writer = Writer { store, line, places, clock, chance, salts, agents, counted_at: None };
         tokio::spawn(writer.run(waiting));
         Self(notes)
     }
@@ -110,6 +112,9 @@ impl Visits {
 
 struct Writer {
     store: Store,
+    /// Batches leave by a connection of their own, in one statement each: what the pool adds to that would be taken from the
+    /// redirects.
+    line: Line,
     places: Arc<Places>,
     clock: Clock,
     chance: Chance,
@@ -175,16 +180,18 @@ impl Writer {
     async fn insert(&mut self, id: Uuid, visits: &[Visit]) -> Result<bool, sqlx::Error> {
         let now = self.clock.now();
         let due = self.counted_at.filter(|at| *at - now > SURE && *at - now <= COUNT_AFTER);
-        let work = async {
-            let mut tx = self.store.begin().await?;
-            visit::insert_batch(&mut tx, id, visits).await?;
-            if due.is_none() {
-                let job = NewJob::new(OrgId::SYSTEM, &CountVisits {}, now, &self.chance).at(now + COUNT_AFTER);
-                queue::enqueue(&mut tx, job).await?;
+        let (store, chance) = (&self.store, &self.chance);
+        let work = async |conn: &mut PgConnection| {
+            if due.is_some() {
+                return visit::insert_batch(conn, id, visits).await;
             }
+            let mut tx = store.begin_on(conn).await?;
+            visit::insert_batch(&mut tx, id, visits).await?;
+            let job = NewJob::new(OrgId::SYSTEM, &CountVisits {}, now, chance).at(now + COUNT_AFTER);
+            queue::enqueue(&mut tx, job).await?;
             tx.commit().await
         };
-        within(ANSWER, work).await?;
+        self.line.ask(work).await?;
         self.counted_at = due.or(Some(now + COUNT_AFTER));
         Ok(true)
     }

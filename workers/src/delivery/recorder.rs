@@ -5,12 +5,12 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{chance::Chance, clock::Clock};
-use jobs::{batch::BatchError, store::Store};
+use jobs::{batch::BatchError, line::Line, store::Store};
 use sqlx::PgConnection;
 use tokio::sync::Mutex;
 
 use super::record::{Record, record};
-use crate::{endpoint::Writer, line::Line};
+use crate::endpoint::Writer;
 
 /// The first wait for Postgres; doubled up to the second.
 const WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));

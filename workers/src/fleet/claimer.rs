@@ -12,6 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use jobs::{
     job::Queue,
+    line::{ANSWER, Line},
     queue::{self, Claimed, Lanes, POLL, SEARCH, Session},
     store::Ear,
 };
@@ -26,10 +27,7 @@ use super::{
     backend::{Held, Slot},
     keeper::Keeper,
 };
-use crate::{
-    context::Context,
-    line::{ANSWER, Line},
-};
+use crate::context::Context;
 
 /// The most jobs of one claim: larger ones gain little and keep the first job waiting for the last.
 const BATCH: usize = 512;

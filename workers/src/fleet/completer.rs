@@ -6,12 +6,13 @@ use jobs::{
     batch::Batcher,
     job::Queue,
     lane::LaneSet,
+    line::Line,
     queue::{self, Ended},
 };
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 
-use crate::{context::Context, line::Line};
+use crate::context::Context;
 
 /// The most outcomes that are written together.
 const BATCH: usize = 1000;

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use jobs::{
     job::Queue,
     lane::LaneSet,
+    line::Line,
     queue::{self, SEARCH, Session},
     store::within,
 };
@@ -12,7 +13,7 @@ use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
 use tokio::time::Instant;
 
 use super::keeper::Keeper;
-use crate::{context::Context, line::Line};
+use crate::context::Context;
 
 const LOOK: Duration = Duration::from_millis(400);
 /// A session that looks dead for so long is: one whose connection broke has the time to take it up again.

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-// After this time no statement whose answer was lost is running any more: the server ends it before.
-pub use jobs::store::ANSWER;
-use jobs::store::{ASK_AFTER, WELL, within};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use tokio::time::Instant;
+
+// After this time no statement whose answer was lost is running any more: the server ends it before.
+pub use crate::store::ANSWER;
+use crate::store::{ASK_AFTER, WELL, within};
 
 /// How long a statement may run on the server, as Postgres writes it, and how long its answer may take.
 const STATEMENT: &str = "10s";
