@@ -80,9 +80,11 @@ async fn a_fuzzer_finds_no_answer_that_the_openapi_file_does_not_have() {
         "alerts.check",
         "codes.expire",
         "delivery.attempt",
+        "digest.sweep",
         "domain.verify",
         "import.run",
         "link_health.sweep",
+        "notifications.deliver",
         "replay.run",
     ] {
         app.leaves_jobs(kind);

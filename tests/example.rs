@@ -73,9 +73,11 @@ async fn every_answer_has_an_example_that_the_program_gave() {
         "alerts.check",
         "codes.expire",
         "delivery.attempt",
+        "digest.sweep",
         "domain.verify",
         "import.run",
         "link_health.sweep",
+        "notifications.deliver",
         "replay.run",
     ] {
         app.leaves_jobs(kind);

@@ -19,10 +19,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::OrgId;
 use jobs::{
     alert::CheckAlerts,
+    digest::SweepDigests,
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob, Queue},
     link_health::SweepLinkHealth,
+    notification::DeliverNotifications,
     queue::{self, admin},
     schedule::ENTRIES,
     session_key::FetchSessionKeys,
@@ -172,6 +174,8 @@ fn scheduled(registry: Registry, ran: impl Fn(u32) + Copy + Send + Sync + 'stati
         .on(move |_, _: SweepLinkHealth, _| done(4))
         .on(move |_, _: CountVisits, _| done(5))
         .on(move |_, _: CheckAlerts, _| done(6))
+        .on(move |_, _: DeliverNotifications, _| done(7))
+        .on(move |_, _: SweepDigests, _| done(8))
 }
 
 /// A fleet in this process.

@@ -3,7 +3,10 @@
 
 mod secret;
 
-use jobs::{alert::CheckAlerts, expiry::ExpireCodes, job::Job as _, link_health::SweepLinkHealth, schedule};
+use jobs::{
+    alert::CheckAlerts, digest::SweepDigests, expiry::ExpireCodes, job::Job as _, link_health::SweepLinkHealth,
+    notification::DeliverNotifications, schedule,
+};
 use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, registry::MetaSchema};
 
@@ -19,8 +22,13 @@ use crate::{
 };
 
 /// The last part of each path, and the kind of the schedule's entry that it announces.
-pub const ROUTES: [(&str, &str); 3] =
-    [("expire", ExpireCodes::KIND), ("link-health-checks", SweepLinkHealth::KIND), ("qr-alerts", CheckAlerts::KIND)];
+pub const ROUTES: [(&str, &str); 5] = [
+    ("expire", ExpireCodes::KIND),
+    ("link-health-checks", SweepLinkHealth::KIND),
+    ("notifications", DeliverNotifications::KIND),
+    ("qr-alerts", CheckAlerts::KIND),
+    ("weekly-workspace-digest", SweepDigests::KIND),
+];
 
 /// The name of scheduled work.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ pub mod alert;
 pub mod batch;
 pub mod change;
 pub mod delivery;
+pub mod digest;
 pub mod endpoint;
 pub mod event;
 pub mod expiry;
@@ -17,6 +18,7 @@ pub mod lane;
 pub mod link;
 pub mod link_health;
 pub mod mail;
+pub mod notification;
 pub mod own_domain;
 pub mod qr;
 pub mod queue;
@@ -30,9 +32,11 @@ pub mod visit;
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 13] = [
+pub const KINDS: [&str; 16] = [
     alert::CheckAlerts::KIND,
     delivery::AttemptDelivery::KIND,
+    digest::SendDigests::KIND,
+    digest::SweepDigests::KIND,
     endpoint::CheckEndpoint::KIND,
     expiry::ExpireCodes::KIND,
     housekeeping::KeepHouse::KIND,
@@ -40,6 +44,7 @@ pub const KINDS: [&str; 13] = [
     link_health::AskHost::KIND,
     link_health::SweepLinkHealth::KIND,
     mail::SendMail::KIND,
+    notification::DeliverNotifications::KIND,
     own_domain::VerifyDomain::KIND,
     replay::RunReplay::KIND,
     session_key::FetchSessionKeys::KIND,

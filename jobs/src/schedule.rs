@@ -8,10 +8,12 @@ use domain::{chance::Chance, id::OrgId};
 
 use crate::{
     alert::CheckAlerts,
+    digest::SweepDigests,
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob},
     link_health::SweepLinkHealth,
+    notification::DeliverNotifications,
     queue::{self, Occasion},
     session_key::FetchSessionKeys,
     store::Tx,
@@ -28,11 +30,21 @@ pub struct Entry {
 }
 
 /// Everything that is scheduled.
-pub const ENTRIES: [Entry; 6] = [
+pub const ENTRIES: [Entry; 8] = [
     Entry {
         kind: CheckAlerts::KIND,
         every: TimeDelta::minutes(10),
         make: |now, chance| NewJob::new(OrgId::SYSTEM, &CheckAlerts {}, now, chance),
+    },
+    Entry {
+        kind: SweepDigests::KIND,
+        every: TimeDelta::hours(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &SweepDigests {}, now, chance),
+    },
+    Entry {
+        kind: DeliverNotifications::KIND,
+        every: TimeDelta::minutes(5),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &DeliverNotifications {}, now, chance),
     },
     Entry {
         kind: ExpireCodes::KIND,
