@@ -48,6 +48,7 @@ create table digests (
   monday     date not null,                    -- the recipient's own
   first_day  date not null,                    -- of the seven days (UTC) that it tells of
   created_at timestamptz not null,
+  not_before timestamptz,                      -- the end of the recipient's quiet hours, where they are in them
   settled_at timestamptz,                      -- when its mail was stored, or it was found that none is wanted
   primary key (org_id, user_id, monday),
   foreign key (org_id, user_id) references members on delete cascade

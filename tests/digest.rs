@@ -185,6 +185,27 @@ async fn who_does_not_want_it_or_has_nothing_to_read_gets_none() {
 }
 
 #[tokio::test]
+async fn quiet_hours_are_waited_out() {
+    let app = TestApp::start().await;
+    let org = quiet_org(&app).await;
+    let quiet = |to: &str| json!({"mode": "off", "quietHours": {"from": "22:00", "to": to}});
+    for (name, wishes) in [("ann", json!({"mode": "off"})), ("ben", quiet("09:30")), ("cleo", quiet("11:00"))] {
+        let id = org.join(&app, name, Role::Member, Tz::Europe__Berlin).await;
+        wants(&app, &org, id, wishes).await;
+    }
+    link(&app, &org, json!({"destination": "https://shop.example", "slug": "summer"})).await;
+    visit(&app, "summer", 0..3).await;
+    go(&app, "2026-03-09T06:00:00Z").await;
+    app.clock.advance(Duration::hours(1));
+    run(&app, "digest.sweep").await;
+    for _ in 0..20 {
+        app.pass(Duration::minutes(15)).await;
+    }
+    let expected = [told("ann", "03-09 07:00"), told("ben", "03-09 08:30"), told("cleo", "03-09 10:00")];
+    assert_eq!(sent(&app).await, expected);
+}
+
+#[tokio::test]
 async fn visits_that_are_not_counted_yet_are_waited_for() {
     let app = TestApp::start().await;
     let org = quiet_org(&app).await;

@@ -117,7 +117,7 @@ async fn what_happens_is_in_the_inbox_of_those_whom_it_concerns() {
     assert_eq!(
         told(0),
         (
-            "75 % of this month's scans per month are used",
+            "75 % of this month's scans are used",
             "8000 of the 10000 scans per month that the plan pro includes. Links and codes lead on."
         )
     );

@@ -15,7 +15,7 @@ pub use self::report::{Report, Test, Variant, Week, report};
 use crate::{
     id::{OrgId, UserId},
     local_time,
-    notification::MORNING,
+    notification::{MORNING, Mode, Preferences},
     user::EmailAddress,
 };
 
@@ -92,32 +92,41 @@ pub struct Open {
     pub user_id: UserId,
     /// Where they are written to.
     pub email: EmailAddress,
+    /// Where they live.
+    pub zone: Tz,
+    /// What they wish, as of now.
+    pub preferences: Preferences,
     /// On which Monday of theirs.
     pub monday: NaiveDate,
     /// The days that it tells of.
     pub week: Week,
-    /// Whether they still want it.
-    pub wanted: bool,
 }
 
 impl Open {
-    /// Whether its news are old.
-    pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
-        now.date_naive() - self.week.span().last > STALE
+    /// Whether it is still wanted, and its news are not old.
+    pub fn is_wanted(&self, now: DateTime<Utc>) -> bool {
+        self.preferences.weekly_digest && now.date_naive() - self.week.span().last <= STALE
     }
 }
 
-/// An organisation's digests that were not settled, held until the transaction ends; those that somebody else holds are left
-/// out.
-pub async fn lock_open(conn: &mut PgConnection, org_id: OrgId, limit: i64) -> Result<Vec<Open>, sqlx::Error> {
+/// An organisation's digests that were not settled and need not wait, held until the transaction ends; those that somebody
+/// else holds are left out.
+pub async fn lock_open(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Open>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select d.user_id as "user_id: UserId", u.email as "email: EmailAddress", d.monday, d.first_day,
-                  coalesce(p.weekly_digest, true) as "wanted!"
+        r#"select d.user_id as "user_id: UserId", u.email as "email: EmailAddress", u.time_zone, d.monday, d.first_day,
+                  p.mode as "mode?: Mode", p.quiet_from as "quiet_from?", p.quiet_to as "quiet_to?",
+                  p.weekly_digest as "weekly_digest?"
            from digests d join users u on u.id = d.user_id
            left join notification_preferences p on p.org_id = d.org_id and p.user_id = d.user_id
-           where d.org_id = $1 and d.settled_at is null
-           order by d.monday, d.user_id limit $2 for no key update of d skip locked"#,
+           where d.org_id = $1 and d.settled_at is null and (d.not_before is null or d.not_before <= $2)
+           order by d.monday, d.user_id limit $3 for no key update of d skip locked"#,
         org_id.0,
+        now,
         limit,
     )
     .fetch_all(conn)
@@ -125,18 +134,45 @@ pub async fn lock_open(conn: &mut PgConnection, org_id: OrgId, limit: i64) -> Re
     let open = rows.into_iter().map(|row| Open {
         user_id: row.user_id,
         email: row.email,
+        zone: row.time_zone.parse().unwrap_or(Tz::UTC),
+        preferences: Preferences::of_row(row.mode, row.quiet_from, row.quiet_to, row.weekly_digest),
         monday: row.monday,
         week: Week { first: row.first_day },
-        wanted: row.wanted,
     });
     Ok(open.collect())
+}
+
+/// Has a digest from [`lock_open`] wait.
+pub async fn put_off(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    open: &Open,
+    until: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update digests set not_before = $4 where org_id = $1 and user_id = $2 and monday = $3",
+        org_id.0,
+        open.user_id.0,
+        open.monday,
+        until,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// When the next of an organisation's digests is done waiting.
+pub async fn next_open(conn: &mut PgConnection, org_id: OrgId) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!("select min(not_before) from digests where org_id = $1 and settled_at is null", org_id.0)
+        .fetch_one(conn)
+        .await
 }
 
 /// Notes that digests from [`lock_open`] were sent, or need not be.
 pub async fn settle(
     conn: &mut PgConnection,
     org_id: OrgId,
-    open: &[Open],
+    open: &[&Open],
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(

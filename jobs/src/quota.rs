@@ -47,12 +47,15 @@ pub async fn check_scans(
 
 fn news(happened: &Happened<QuotaReached>) -> News {
     let QuotaReached { plan, most, used, threshold } = happened.subject;
-    let quota = Quota::MonthlyScans.title();
     News {
         org_id: happened.org_id,
         kind: Kind::QuotaReached,
-        title: format!("{threshold} % of this month's {quota} are used"),
-        text: format!("{used} of the {most} {quota} that the plan {} includes. Links and codes lead on.", plan.name()),
+        title: format!("{threshold} % of this month's scans are used"),
+        text: format!(
+            "{used} of the {most} {} that the plan {} includes. Links and codes lead on.",
+            Quota::MonthlyScans.title(),
+            plan.name()
+        ),
         path: "/billing".into(),
         maker: None,
         told: None,

@@ -1,6 +1,6 @@
 //! The weekly digest: the sweep that finds whose Monday morning it is, and the letters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
@@ -67,22 +67,34 @@ pub async fn send(context: Context, _: SendDigests, run: Run) -> anyhow::Result<
         let Some(org) = org::find(&mut tx, run.org_id).await? else {
             return Ok(Outcome::Cancel("the organisation is gone".into()));
         };
-        let open = digest::lock_open(&mut tx, org.id, LETTERS).await?;
+        let open = digest::lock_open(&mut tx, org.id, now, LETTERS).await?;
         if open.is_empty() {
-            return Ok(Outcome::Done);
+            let next = digest::next_open(&mut tx, org.id).await?.filter(|next| *next > now);
+            return Ok(next.map_or(Outcome::Done, Outcome::Snooze));
         }
-        for it in open.iter().filter(|it| it.wanted && !it.is_stale(now)) {
-            if !reports.contains_key(&it.week) {
-                if !visit::is_counted(&mut tx, it.week.end()).await? {
+        let mut settled = vec![];
+        for it in &open {
+            let loud = it.preferences.loud(it.zone, now);
+            if it.is_wanted(now) && loud > now {
+                digest::put_off(&mut tx, org.id, it, loud).await?;
+                continue;
+            }
+            settled.push(it);
+            if !it.is_wanted(now) {
+                continue;
+            }
+            let report = match reports.entry(it.week) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(_) if !visit::is_counted(&mut tx, it.week.end()).await? => {
                     return Ok(Outcome::Snooze(now + COUNTING));
                 }
-                reports.insert(it.week, digest::report(&mut tx, org.id, it.week).await?);
-            }
-            if let Some(report) = &reports[&it.week] {
+                Entry::Vacant(place) => place.insert(digest::report(&mut tx, org.id, it.week).await?),
+            };
+            if let Some(report) = report {
                 write(&context, &mut tx, &org, it, report, now).await?;
             }
         }
-        digest::settle(&mut tx, org.id, &open, now).await?;
+        digest::settle(&mut tx, org.id, &settled, now).await?;
         tx.commit().await?;
     }
 }

@@ -84,7 +84,7 @@ impl Default for Preferences {
 
 impl Preferences {
     /// Those of a row, or the defaults where there is none.
-    pub(super) fn of_row(
+    pub(crate) fn of_row(
         mode: Option<Mode>,
         from: Option<NaiveTime>,
         to: Option<NaiveTime>,
