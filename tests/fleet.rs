@@ -24,7 +24,9 @@ use jobs::{
     housekeeping::KeepHouse,
     job::{Job, NewJob, Queue},
     link_health::SweepLinkHealth,
+    marketing::{SendQueued, StartCampaigns},
     notification::DeliverNotifications,
+    plan::AuditPlans,
     queue::{self, admin},
     schedule::ENTRIES,
     session_key::FetchSessionKeys,
@@ -174,8 +176,11 @@ fn scheduled(registry: Registry, ran: impl Fn(u32) + Copy + Send + Sync + 'stati
         .on(move |_, _: SweepLinkHealth, _| done(4))
         .on(move |_, _: CountVisits, _| done(5))
         .on(move |_, _: CheckAlerts, _| done(6))
-        .on(move |_, _: DeliverNotifications, _| done(7))
-        .on(move |_, _: SweepDigests, _| done(8))
+        .on(move |_, _: StartCampaigns, _| done(7))
+        .on(move |_, _: SendQueued, _| done(8))
+        .on(move |_, _: AuditPlans, _| done(9))
+        .on(move |_, _: DeliverNotifications, _| done(10))
+        .on(move |_, _: SweepDigests, _| done(11))
 }
 
 /// A fleet in this process.

@@ -20,6 +20,7 @@ mod dialect_schedule;
 mod dialect_secret;
 mod dialect_sign;
 mod digest;
+mod downgrade;
 mod endpoint;
 mod event;
 mod example;

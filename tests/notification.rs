@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
-use domain::{id::UserId, mail::Mail, member::Role};
+use domain::{id::UserId, mail::Mail, member::Role, plan::Plan};
 use jobs::quota::check_scans;
 use serde_json::{Value, json};
 
@@ -302,6 +302,27 @@ async fn what_a_mail_of_its_own_told_somebody_no_other_mail_tells_them() {
     for who in [owner(&app, &org), member(&app, &org)] {
         assert_eq!(who.kinds().await, ["alert.raised"]);
     }
+}
+
+#[tokio::test]
+async fn what_the_audit_of_plans_writes_to_everybody_concerned_is_in_the_inbox_and_in_no_other_mail() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    for who in [owner(&app, &org), member(&app, &org)] {
+        who.wants(json!({"mode": "immediate"})).await;
+    }
+    for _ in 0..4 {
+        app.endpoint(&org, "inkode", "http://127.0.0.1:9/", &[]).await;
+    }
+    let mut tx = app.store.begin().await.unwrap();
+    jobs::plan::change(&mut tx, org.id, Plan::Free, app.clock.now(), &app.chance).await.unwrap();
+    tx.commit().await.unwrap();
+    app.drain().await;
+    sweep(&app).await;
+    let kinds: Vec<String> = app.mails().await.into_iter().map(|mail| mail.kind).collect();
+    assert_eq!(kinds, ["plan.exceeded"]);
+    assert_eq!(owner(&app, &org).kinds().await, ["plan.exceeded"]);
+    assert!(member(&app, &org).kinds().await.is_empty());
 }
 
 #[tokio::test]

@@ -4,8 +4,15 @@
 mod secret;
 
 use jobs::{
-    alert::CheckAlerts, digest::SweepDigests, expiry::ExpireCodes, job::Job as _, link_health::SweepLinkHealth,
-    notification::DeliverNotifications, schedule,
+    alert::CheckAlerts,
+    digest::SweepDigests,
+    expiry::ExpireCodes,
+    job::Job as _,
+    link_health::SweepLinkHealth,
+    marketing::{SendQueued, StartCampaigns},
+    notification::DeliverNotifications,
+    plan::AuditPlans,
+    schedule,
 };
 use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, registry::MetaSchema};
@@ -22,9 +29,12 @@ use crate::{
 };
 
 /// The last part of each path, and the kind of the schedule's entry that it announces.
-pub const ROUTES: [(&str, &str); 5] = [
+pub const ROUTES: [(&str, &str); 8] = [
+    ("downgrade-audit", AuditPlans::KIND),
     ("expire", ExpireCodes::KIND),
     ("link-health-checks", SweepLinkHealth::KIND),
+    ("marketing-campaigns", StartCampaigns::KIND),
+    ("marketing-send-queue", SendQueued::KIND),
     ("notifications", DeliverNotifications::KIND),
     ("qr-alerts", CheckAlerts::KIND),
     ("weekly-workspace-digest", SweepDigests::KIND),

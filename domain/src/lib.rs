@@ -19,6 +19,7 @@ pub mod conversion;
 pub mod delivery;
 pub mod dialect;
 pub mod digest;
+pub mod downgrade;
 pub mod endpoint;
 pub mod event;
 pub mod http_url;

@@ -7,6 +7,7 @@ pub mod alert;
 pub mod digest;
 mod letter;
 pub mod notification;
+pub mod plan;
 pub mod webhook;
 
 use chrono::{DateTime, Utc};

@@ -56,7 +56,13 @@ pub enum Kind {
     LinkFailing,
     /// It answers again.
     LinkRecovered,
-    /// A share of a quota is used up.
+    /// More is in use than the plan includes.
+    PlanExceeded,
+    /// Nearly as much is in use as the plan includes.
+    PlanLimitNear,
+    /// What is beyond the plan cannot be changed any more.
+    PlanLocked,
+    /// A share of a month's quota is used up.
     QuotaReached,
     /// A webhook endpoint fails.
     WebhookDegraded,
@@ -75,19 +81,28 @@ pub struct Row {
     pub name: &'static str,
     /// Whom it concerns.
     pub audience: Audience,
+    /// Whether a mail tells it; not where each of those whom it concerns has a mail of its own about it.
+    pub by_mail: bool,
 }
 
-/// Every kind.
-pub const KINDS: [Row; 9] = [
-    Row { kind: Kind::AlertRaised, name: "alert.raised", audience: Audience::Everyone },
-    Row { kind: Kind::CodeExpired, name: "code.expired", audience: Audience::Everyone },
-    Row { kind: Kind::ImportFinished, name: "import.finished", audience: Audience::Maker },
-    Row { kind: Kind::LinkFailing, name: "link.health_failing", audience: Audience::Everyone },
-    Row { kind: Kind::LinkRecovered, name: "link.health_recovered", audience: Audience::Everyone },
-    Row { kind: Kind::QuotaReached, name: "quota.reached", audience: Audience::Managers },
-    Row { kind: Kind::WebhookDegraded, name: "webhook.degraded", audience: Audience::Managers },
-    Row { kind: Kind::WebhookDisabled, name: "webhook.disabled", audience: Audience::Managers },
-    Row { kind: Kind::WebhookRecovered, name: "webhook.recovered", audience: Audience::Managers },
+const fn row(kind: Kind, name: &'static str, audience: Audience, by_mail: bool) -> Row {
+    Row { kind, name, audience, by_mail }
+}
+
+/// Every kind. Of a month's scans and of plans the audit of plans writes to those who manage.
+pub const KINDS: [Row; 12] = [
+    row(Kind::AlertRaised, "alert.raised", Audience::Everyone, true),
+    row(Kind::CodeExpired, "code.expired", Audience::Everyone, true),
+    row(Kind::ImportFinished, "import.finished", Audience::Maker, true),
+    row(Kind::LinkFailing, "link.health_failing", Audience::Everyone, true),
+    row(Kind::LinkRecovered, "link.health_recovered", Audience::Everyone, true),
+    row(Kind::PlanExceeded, "plan.exceeded", Audience::Managers, false),
+    row(Kind::PlanLimitNear, "plan.limit_near", Audience::Managers, false),
+    row(Kind::PlanLocked, "plan.locked", Audience::Managers, false),
+    row(Kind::QuotaReached, "quota.reached", Audience::Managers, false),
+    row(Kind::WebhookDegraded, "webhook.degraded", Audience::Managers, true),
+    row(Kind::WebhookDisabled, "webhook.disabled", Audience::Managers, true),
+    row(Kind::WebhookRecovered, "webhook.recovered", Audience::Managers, true),
 ];
 
 impl Kind {
@@ -140,7 +155,7 @@ impl Reader {
     /// When a mail is to tell them.
     fn due_at(&self, news: &News, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let told = news.told.as_ref().is_some_and(|told| told.as_str().eq_ignore_ascii_case(self.email.as_str()));
-        if told { None } else { self.preferences.due(self.zone, now) }
+        if told || !news.kind.row().by_mail { None } else { self.preferences.due(self.zone, now) }
     }
 }
 

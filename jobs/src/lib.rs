@@ -18,8 +18,10 @@ pub mod lane;
 pub mod link;
 pub mod link_health;
 pub mod mail;
+pub mod marketing;
 pub mod notification;
 pub mod own_domain;
+pub mod plan;
 pub mod qr;
 pub mod queue;
 pub mod quota;
@@ -32,7 +34,7 @@ pub mod visit;
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 16] = [
+pub const KINDS: [&str; 20] = [
     alert::CheckAlerts::KIND,
     delivery::AttemptDelivery::KIND,
     digest::SendDigests::KIND,
@@ -44,8 +46,12 @@ pub const KINDS: [&str; 16] = [
     link_health::AskHost::KIND,
     link_health::SweepLinkHealth::KIND,
     mail::SendMail::KIND,
+    marketing::SendQueued::KIND,
+    marketing::StartCampaigns::KIND,
     notification::DeliverNotifications::KIND,
     own_domain::VerifyDomain::KIND,
+    plan::AuditPlan::KIND,
+    plan::AuditPlans::KIND,
     replay::RunReplay::KIND,
     session_key::FetchSessionKeys::KIND,
     visit::CountVisits::KIND,
