@@ -19,11 +19,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::OrgId;
 use jobs::{
     alert::CheckAlerts,
+    digest::SweepDigests,
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob, Queue},
     link_health::SweepLinkHealth,
     marketing::{SendQueued, StartCampaigns},
+    notification::DeliverNotifications,
     plan::AuditPlans,
     queue::{self, admin},
     schedule::ENTRIES,
@@ -177,6 +179,8 @@ fn scheduled(registry: Registry, ran: impl Fn(u32) + Copy + Send + Sync + 'stati
         .on(move |_, _: StartCampaigns, _| done(7))
         .on(move |_, _: SendQueued, _| done(8))
         .on(move |_, _: AuditPlans, _| done(9))
+        .on(move |_, _: DeliverNotifications, _| done(10))
+        .on(move |_, _: SweepDigests, _| done(11))
 }
 
 /// A fleet in this process.

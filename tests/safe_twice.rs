@@ -27,10 +27,12 @@ use crate::support::{
 };
 
 /// The kinds that have a story below.
-const TOLD: [&str; 17] = [
+const TOLD: [&str; 20] = [
     "alerts.check",
     "codes.expire",
     "delivery.attempt",
+    "digest.send",
+    "digest.sweep",
     "domain.verify",
     "endpoint.check",
     "house.keep",
@@ -40,6 +42,7 @@ const TOLD: [&str; 17] = [
     "mail.send",
     "marketing.send_queue",
     "marketing.start_campaigns",
+    "notifications.deliver",
     "plan.audit",
     "plans.audit",
     "replay.run",
@@ -509,5 +512,56 @@ async fn marketing_has_nothing_to_send_however_often() {
             run_twice(&app, &app.context, Queue::System, how).await;
             assert_eq!(app.mails().await.len(), 0, "{how:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_happened_is_told_by_one_mail() {
+    for how in BOTH {
+        let app = TestApp::start().await;
+        let org = app.org("acme").await;
+        for n in 0..3 {
+            let body = json!({"destination": "https://shop.example", "expiresAt": format!("2026-03-02T12:0{n}:30Z")});
+            app.owner(&org, "POST", "/api/links", Some(body)).await.expect(201);
+        }
+        app.clock.advance(Duration::hours(1));
+        announce(&app, "codes.expire").await;
+        run_twice(&app, &app.context, Queue::System, how).await;
+        let notifications = "select count(*) from notifications";
+        let stored: i64 = sqlx::query_scalar(notifications).fetch_one(app.store.pool()).await.unwrap();
+        assert_eq!(stored, 1, "{how:?}");
+        app.clock.advance(Duration::days(1));
+        announce(&app, "notifications.deliver").await;
+        run_twice(&app, &app.context, Queue::System, how).await;
+        app.drain().await;
+        let mails = app.mails().await;
+        let mut to: Vec<&str> = mails.iter().map(|mail| mail.recipient.as_str()).collect();
+        to.sort_unstable();
+        assert_eq!(to, ["member@acme.example", "owner@acme.example"], "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_digest_is_noted_once_and_sent_once() {
+    for how in BOTH {
+        let app = TestApp::start().await;
+        let org = app.org("acme").await;
+        let body = json!({"destination": "https://shop.example", "slug": "summer"});
+        app.owner(&org, "POST", "/api/links", Some(body)).await.expect(201);
+        app.send("GET", "/r/summer", &[("x-visitor", "10.0.0.1"), ("user-agent", "Tea/1")], None).await;
+        app.store_visits().await;
+        app.pass(Duration::seconds(5)).await;
+        app.clock.advance("2026-03-09T08:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - app.clock.now());
+        announce(&app, "digest.sweep").await;
+        run_twice(&app, &app.context, Queue::System, how).await;
+        let noted: i64 = sqlx::query_scalar("select count(*) from digests where settled_at is null")
+            .fetch_one(app.store.pool())
+            .await
+            .unwrap();
+        assert_eq!(noted, 2, "{how:?}");
+        // The one job that the sweep made.
+        run_twice(&app, &app.context, Queue::System, how).await;
+        app.drain().await;
+        assert_eq!(app.mails().await.len(), 2, "{how:?}");
     }
 }

@@ -138,6 +138,9 @@ impl Things {
                 return Some(vec![with("id", id)]);
             }
         }
+        if route.starts_with("/api/org/{orgId}/") {
+            return Some(vec![with("orgId", &self.org.id.to_string())]);
+        }
         if route.starts_with("/api/v1/organizations/{org_id}/webhooks") {
             let webhook = self.of("iloveqr");
             let mut ways = vec![with("org_id", &self.org.id.to_string()).replace("{webhook_id}", webhook)];
@@ -198,6 +201,9 @@ async fn rows(app: &TestApp) -> Vec<String> {
         "import_lines",
         "conversions",
         "conversion_origins",
+        "notifications",
+        "notification_recipients",
+        "notification_preferences",
     ] {
         let statement = format!("select t::text from {table} t order by 1");
         let rows: Vec<String> =

@@ -5,10 +5,12 @@ mod secret;
 
 use jobs::{
     alert::CheckAlerts,
+    digest::SweepDigests,
     expiry::ExpireCodes,
     job::Job as _,
     link_health::SweepLinkHealth,
     marketing::{SendQueued, StartCampaigns},
+    notification::DeliverNotifications,
     plan::AuditPlans,
     schedule,
 };
@@ -27,13 +29,15 @@ use crate::{
 };
 
 /// The last part of each path, and the kind of the schedule's entry that it announces.
-pub const ROUTES: [(&str, &str); 6] = [
+pub const ROUTES: [(&str, &str); 8] = [
     ("downgrade-audit", AuditPlans::KIND),
     ("expire", ExpireCodes::KIND),
     ("link-health-checks", SweepLinkHealth::KIND),
     ("marketing-campaigns", StartCampaigns::KIND),
     ("marketing-send-queue", SendQueued::KIND),
+    ("notifications", DeliverNotifications::KIND),
     ("qr-alerts", CheckAlerts::KIND),
+    ("weekly-workspace-digest", SweepDigests::KIND),
 ];
 
 /// The name of scheduled work.

@@ -13,6 +13,7 @@ mod import;
 mod label;
 mod link;
 mod link_page;
+mod notification;
 mod own_domain;
 pub(crate) mod qr;
 mod replay;
@@ -29,6 +30,7 @@ pub use self::{
     label::LabelApi,
     link::{LinkApi, LinkBulkApi},
     link_page::LinkPageApi,
+    notification::NotificationApi,
     own_domain::OwnDomainApi,
     qr::{QrApi, QrBulkApi},
     replay::ReplayApi,

@@ -2,6 +2,7 @@
 
 mod conversion;
 mod shape;
+mod unsubscribe;
 
 use domain::{code, id};
 use jobs::store::{ANSWER, within};
@@ -10,6 +11,7 @@ use poem_openapi::{ApiResponse, OpenApi, payload::Json};
 
 pub use self::conversion::{ConversionApi, TELLS};
 use self::shape::{ProtectedCodeInput, ProtectedCodeOpened};
+pub use self::unsubscribe::UnsubscribeApi;
 use crate::{
     app::App,
     failure::Failure,

@@ -7,6 +7,8 @@
 mod origin;
 mod rate;
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
@@ -299,6 +301,28 @@ pub async fn by_branch(
     )
     .fetch_all(conn)
     .await
+}
+
+/// How many visitors converted on each of some links or QR codes, by the rule or variant that leads them on, from `from` to
+/// before `before`.
+pub async fn converted(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    targets: &[Uuid],
+    from: DateTime<Utc>,
+    before: DateTime<Utc>,
+) -> Result<HashMap<(Uuid, String), i64>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select target_id, branch, count(distinct visitor_id) as "visitors!" from conversions
+           where org_id = $1 and target_id = any($2) and at >= $3 and at < $4 group by 1, 2"#,
+        org_id.0,
+        targets,
+        from,
+        before,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| ((row.target_id, row.branch), row.visitors)).collect())
 }
 
 /// Removes the conversions of links or QR codes that are removed.

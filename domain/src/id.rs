@@ -106,6 +106,8 @@ ids! {
     DeliveryId = "del";
     /// A replay of past deliveries, `rpl_…`.
     ReplayId = "rpl";
+    /// Something that happened, as members are told of it, `ntf_…`.
+    NotificationId = "ntf";
     /// A mail, `mail_…`.
     MailId = "mail";
     /// A folder or tag; outside, `fld_…` or `tag_…` (see `label::Kind`).

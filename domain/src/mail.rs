@@ -4,7 +4,9 @@
 //! the occasion is noticed. What carries it is `workers::mail`; what it says is [`webhook`] and its like to come.
 
 pub mod alert;
+pub mod digest;
 mod letter;
+pub mod notification;
 pub mod plan;
 pub mod webhook;
 

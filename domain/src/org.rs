@@ -157,6 +157,17 @@ pub async fn find_by_external_id(conn: &mut PgConnection, external_id: &str) -> 
     select!("where external_id = $1", external_id).fetch_optional(conn).await
 }
 
+/// The ids of organisations behind one, in their order.
+pub async fn list_behind(conn: &mut PgConnection, behind: OrgId, limit: i64) -> Result<Vec<OrgId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select id as "id: OrgId" from organizations where id > $1 order by id limit $2"#,
+        behind.0,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Puts an organisation on another plan; `false` when there is none of that id.
 pub async fn set_plan(conn: &mut PgConnection, id: OrgId, plan: Plan) -> Result<bool, sqlx::Error> {
     let done =

@@ -173,6 +173,12 @@ pub async fn members(conn: &mut PgConnection, org_id: OrgId) -> Result<Vec<Recip
     recipients(conn, org_id, &Role::ALL).await
 }
 
+/// The time zone that a person lives by.
+pub async fn time_zone(conn: &mut PgConnection, id: UserId) -> Result<Tz, sqlx::Error> {
+    let name = sqlx::query_scalar!("select time_zone from users where id = $1", id.0).fetch_optional(conn).await?;
+    Ok(name.and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC))
+}
+
 /// Notes the time zone that a person lives by.
 pub async fn set_time_zone(conn: &mut PgConnection, id: UserId, time_zone: Tz) -> Result<(), sqlx::Error> {
     sqlx::query!("update users set time_zone = $2 where id = $1", id.0, time_zone.name()).execute(conn).await?;

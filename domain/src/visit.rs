@@ -5,6 +5,7 @@
 
 mod count;
 mod list;
+mod rank;
 mod read;
 mod tally;
 
@@ -17,6 +18,7 @@ use uuid::Uuid;
 pub use self::{
     count::{Counted, count_batches, last_batch},
     list::{Kept, Place, list_behind, targets},
+    rank::{Ranked, Span, branches, days, is_counted, scans, tested_links, top_codes, top_links},
     read::{Traffic, hours, since, totals, traffic},
     tally::{FACETS, OTHERS, Sum, Tally, Total},
 };

@@ -7,6 +7,7 @@ pub mod alert;
 pub mod batch;
 pub mod change;
 pub mod delivery;
+pub mod digest;
 pub mod endpoint;
 pub mod event;
 pub mod expiry;
@@ -19,6 +20,7 @@ pub mod link;
 pub mod link_health;
 pub mod mail;
 pub mod marketing;
+pub mod notification;
 pub mod own_domain;
 pub mod plan;
 pub mod qr;
@@ -33,9 +35,11 @@ pub mod visit;
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 17] = [
+pub const KINDS: [&str; 20] = [
     alert::CheckAlerts::KIND,
     delivery::AttemptDelivery::KIND,
+    digest::SendDigests::KIND,
+    digest::SweepDigests::KIND,
     endpoint::CheckEndpoint::KIND,
     expiry::ExpireCodes::KIND,
     housekeeping::KeepHouse::KIND,
@@ -45,6 +49,7 @@ pub const KINDS: [&str; 17] = [
     mail::SendMail::KIND,
     marketing::SendQueued::KIND,
     marketing::StartCampaigns::KIND,
+    notification::DeliverNotifications::KIND,
     own_domain::VerifyDomain::KIND,
     plan::AuditPlan::KIND,
     plan::AuditPlans::KIND,

@@ -5,18 +5,19 @@ use domain::{
     chance::Chance,
     change::{Change, Happened, QuotaReached},
     id::OrgId,
+    notification::{Kind, News},
     plan::Quota,
     quota,
 };
 
-use crate::{change, store::Tx};
+use crate::{change, notification::notify, store::Tx};
 
 /// The first day of the month (UTC) in which `at` is.
 pub fn month(at: DateTime<Utc>) -> NaiveDate {
     at.date_naive().with_day(1).unwrap_or_default()
 }
 
-/// Publishes the thresholds that organisations have reached with `used` scans in the present month, robots not counted;
+/// Notifies members of the thresholds, and publishes them, that organisations have reached with `used` scans in the present month, robots not counted;
 /// returns how many. For whoever counts visits, in the transaction that counts them; the same figures twice tell nothing
 /// twice.
 pub async fn check_scans(
@@ -38,6 +39,25 @@ pub async fn check_scans(
             Some(Happened { org_id: threshold.org_id, change: Change::Reached, at: now, subject })
         })
         .collect();
+    let news: Vec<News> = happened.iter().map(news).collect();
+    notify(tx, &news, now, chance).await?;
     change::publish(tx, &happened, None, now, chance).await?;
     Ok(reached.len())
+}
+
+fn news(happened: &Happened<QuotaReached>) -> News {
+    let QuotaReached { plan, most, used, threshold } = happened.subject;
+    News {
+        org_id: happened.org_id,
+        kind: Kind::QuotaReached,
+        title: format!("{threshold} % of this month's scans are used"),
+        text: format!(
+            "{used} of the {most} {} that the plan {} includes. Links and codes lead on.",
+            Quota::MonthlyScans.title(),
+            plan.name()
+        ),
+        path: "/billing".into(),
+        maker: None,
+        told: None,
+    }
 }

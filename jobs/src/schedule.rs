@@ -10,11 +10,13 @@ use domain::{chance::Chance, id::OrgId};
 
 use crate::{
     alert::CheckAlerts,
+    digest::SweepDigests,
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob},
     link_health::SweepLinkHealth,
     marketing::{SendQueued, StartCampaigns},
+    notification::DeliverNotifications,
     plan::AuditPlans,
     queue::{self, Occasion},
     session_key::FetchSessionKeys,
@@ -32,11 +34,21 @@ pub struct Entry {
 }
 
 /// Everything that is scheduled.
-pub const ENTRIES: [Entry; 9] = [
+pub const ENTRIES: [Entry; 11] = [
     Entry {
         kind: CheckAlerts::KIND,
         every: TimeDelta::minutes(10),
         make: |now, chance| NewJob::new(OrgId::SYSTEM, &CheckAlerts {}, now, chance),
+    },
+    Entry {
+        kind: SweepDigests::KIND,
+        every: TimeDelta::hours(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &SweepDigests {}, now, chance),
+    },
+    Entry {
+        kind: DeliverNotifications::KIND,
+        every: TimeDelta::minutes(5),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &DeliverNotifications {}, now, chance),
     },
     Entry {
         kind: ExpireCodes::KIND,

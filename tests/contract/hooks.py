@@ -25,6 +25,12 @@ REFUSALS = [
     # What there are visits of, and which numbers an alert has depends on its kind.
     (r"^(create|list)Alerts?$", r"^targetId$", r"of yours|id of a link"),
     (r"^(create|update)Alert$", r"^(visits|factor|hours)$", r"not for this kind|must be given"),
+    # One of the two says what was read.
+    (r"^recordReadNotifications$", r"^ids$", r"must be given"),
+    # Which time zones there are, and that hours have a length.
+    (r"^updateNotificationPreferences$", r"^(timeZone|quietHours\.to)$", r"IANA knows|another time"),
+    # Which tokens are ours is said by a key.
+    (r"^(getUnsubscribePage|cancelSubscription)$", r"^t$", r"a mail of ours"),
     # A range must have a length.
     (r"^createWebhooks?Replay$", r"^from$", r"before `to`"),
     # Which endpoints there are is nothing that a schema can say.

@@ -7,6 +7,8 @@ use domain::{
     attempt::{self, Attempt},
     delivery::{self, Change, State},
     id::DeliveryId,
+    notification::{self, Kind, Letters, News, Subscription},
+    sealed::SealingKeys,
 };
 use serde_json::{Value, json};
 
@@ -75,6 +77,25 @@ impl World {
             let made = app.post("/api/imports", &auth, body).await.expect(202);
             ids.entry("imports").or_default().push(made["id"].clone());
         }
+        for n in 0..ENDPOINTS {
+            let news = News {
+                org_id: org.id,
+                kind: Kind::LinkFailing,
+                title: format!("News {n}"),
+                text: String::new(),
+                path: "/links".into(),
+                maker: None,
+                told: None,
+            };
+            let mut conn = app.store.pool().acquire().await.unwrap();
+            notification::insert(&mut conn, &[news], app.clock.now(), &app.chance).await.unwrap();
+        }
+        let listed = app.get(&format!("/api/org/{}/notifications", org.id), &auth).await.expect(200);
+        let news = listed["items"].as_array().unwrap().iter().map(|it| it["id"].clone());
+        ids.insert("notifications", news.collect());
+        let keys = SealingKeys::parse(&app.secret_key).unwrap();
+        let subscription = Subscription { org_id: org.id, user_id: org.owner, letters: Letters::Digest };
+        ids.insert("unsubscribe", vec![subscription.token(&keys, &app.chance).into()]);
         for _ in 0..EVENTS {
             for event_type in ["qr.scanned", "kyc.result.approved", "submission.completed", "scan.created"] {
                 let event = app.publish(org, event_type, json!({"n": 1, "text": "naïve"})).await;

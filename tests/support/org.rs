@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::Duration;
+use chrono_tz::Tz;
 use domain::{
     api_key::{self, ApiKeyPrefix, NewApiKey, Scope},
     id::{OrgId, UserId},
@@ -64,6 +65,19 @@ impl TestOrg {
         Self { id: org.id, owner: people[0], member: people[1], keys, member_keys }
     }
 
+    /// Lets a person in called `name`, who lives in `zone`.
+    pub async fn join(&self, app: &TestApp, name: &str, role: Role, zone: Tz) -> UserId {
+        let (now, chance) = (app.clock.now(), &app.chance);
+        let mut tx = app.store.begin().await.unwrap();
+        let email = format!("{name}@acme.example").parse().unwrap();
+        let new = NewUser { email, name: name.to_owned(), external_id: None };
+        let person = user::create(&mut tx, &new, now, chance).await.unwrap().expect("a fresh address");
+        user::set_time_zone(&mut tx, person.id, zone).await.unwrap();
+        member::put(&mut tx, self.id, person.id, role, now).await.unwrap();
+        tx.commit().await.unwrap();
+        person.id
+    }
+
     /// The owner's key of a prefix such as `ink_`.
     pub fn key(&self, prefix: &str) -> &str {
         &self.keys[prefix]
@@ -84,7 +98,8 @@ impl TestOrg {
         self.session_of(app, self.member)
     }
 
-    fn session_of(&self, app: &TestApp, user: UserId) -> String {
+    /// A session of any member.
+    pub fn session_of(&self, app: &TestApp, user: UserId) -> String {
         let issuer = SessionIssuer::from_pem(&SecretString::from(SESSION_KEY), "stories", None).unwrap();
         let claim = OrgClaim { external_id: self.id.to_string(), role: "owner".into(), slug: None };
         let token = issuer.issue(&user.to_string(), Some(&claim), Duration::days(90), app.clock.now(), &app.chance);

@@ -116,6 +116,8 @@ impl Operation {
             "createDomain" => json!({"name": "go.example.com"}),
             "openProtectedCode" => json!({"code": "protected", "password": "sesame"}),
             "updateConversionOrigins" => json!({"origins": ["https://shop.example"]}),
+            "recordReadNotifications" => json!({"upTo": "ntf_01KJQ6PSG0EC78V5NZFZCHSTM3"}),
+            "updateNotificationPreferences" => json!({"mode": "daily"}),
             "createFolder" | "createTag" => json!({"name": "A name"}),
             "createQrstudioWebhook" => json!({"url": NOWHERE, "events": ["scan.created"]}),
             _ => json!({}),
@@ -247,6 +249,7 @@ impl Ids {
         path.replace("{work}", "expire")
             .replace("{id}", &id)
             .replace("{org_id}", &self.org)
+            .replace("{orgId}", &self.org)
             .replace("{webhook_id}", &self.iloveqr)
     }
 }

@@ -3,11 +3,12 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use domain::{
     alert::{self, Alert, Figures},
-    code,
+    code::{self, Target},
     mail::{NewMail, alert::AlertRaised},
+    notification::{Kind, News},
     org, user,
 };
-use jobs::{alert::CheckAlerts, mail::post, store::Tx};
+use jobs::{alert::CheckAlerts, mail::post, notification::notify, store::Tx};
 
 use crate::{
     context::Context,
@@ -23,7 +24,7 @@ const LATELY: TimeDelta = TimeDelta::minutes(5);
 
 /// Looks at the alerts, and writes to owners where one has come to hold.
 ///
-/// Safe twice: an alert that holds is noted as raised together with its mail, and raised again only after it did not hold.
+/// Safe twice: an alert that holds is noted as raised together with its mail and notification, and raised again only after it did not hold.
 pub async fn check(context: Context, _: CheckAlerts, _: Run) -> anyhow::Result<Outcome> {
     let mut tx = context.store.begin().await?;
     alert::forget(&mut tx).await?;
@@ -51,7 +52,7 @@ pub async fn check(context: Context, _: CheckAlerts, _: Run) -> anyhow::Result<O
     Ok(Outcome::Snooze(context.clock.now()))
 }
 
-/// Writes to whoever made the alert, or to the organisation's owner.
+/// Writes to whoever made the alert, or to the organisation's owner, and notifies the other members.
 async fn tell(
     context: &Context,
     tx: &mut Tx<'_>,
@@ -69,12 +70,21 @@ async fn tell(
         Some(email) => Some(email),
         None => org::owner_email(tx, alert.org_id).await?,
     };
-    let Some(recipient) = recipient else {
-        tracing::warn!(org = %alert.org_id, "nobody to tell: the organisation has no owner");
-        return Ok(());
-    };
     let address = code::address(&context.settings.short_url, &domain, &code);
     let raised = AlertRaised { address: &address, org_name: &org.name, watch: alert.watch, figures, raised_at: now };
+    let (heading, text) = raised.words();
+    let path = match alert.target {
+        Target::Link(id) => format!("/links/{id}"),
+        Target::Qr(id) => format!("/qr/{id}"),
+    };
+    let title = format!("{heading}: {address}");
+    let (maker, told) = (alert.created_by, recipient.clone());
+    let news = News { org_id: alert.org_id, kind: Kind::AlertRaised, title, text, path, maker, told };
+    notify(tx, &[news], now, &context.chance).await?;
+    let Some(recipient) = recipient else {
+        tracing::warn!(org = %alert.org_id, "nobody to write to: the organisation has no owner");
+        return Ok(());
+    };
     let slot = format!("{}/{}", alert.id, now.to_rfc3339_opts(SecondsFormat::Micros, true));
     post(tx, &NewMail::new(alert.org_id, raised.letter(), slot, recipient), now, &context.chance).await?;
     Ok(())

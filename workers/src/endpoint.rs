@@ -10,9 +10,11 @@ use domain::{
         Letter, NewMail,
         webhook::{Degraded, DeliveryFailed, Disabled, EndpointFacts, Recovered},
     },
-    org, user,
+    notification::{Kind, News},
+    org,
+    user::{self, EmailAddress},
 };
-use jobs::{endpoint::CheckEndpoint, mail::post, store::Tx};
+use jobs::{endpoint::CheckEndpoint, mail::post, notification::notify, store::Tx};
 
 use crate::{
     context::Context,
@@ -59,7 +61,7 @@ pub async fn check(context: Context, job: CheckEndpoint, _: Run) -> anyhow::Resu
     Ok(Outcome::Done)
 }
 
-/// Tells the owner of a change of health: once per change.
+/// Tells the owner of a change of health, and notifies those who manage the organisation with them: once per change.
 pub async fn tell_owner(
     tx: &mut Tx<'_>,
     endpoint: &Endpoint,
@@ -68,7 +70,7 @@ pub async fn tell_owner(
 ) -> Result<(), sqlx::Error> {
     let (id, now) = (endpoint.public_id(), writer.now);
     let slot = format!("{id}/{}", now.to_rfc3339_opts(SecondsFormat::Micros, true));
-    write(tx, endpoint, &slot, writer, |facts| match transition {
+    let told = write(tx, endpoint, &slot, writer, |facts| match transition {
         Transition::Degraded { disable_at } => Degraded {
             endpoint: facts,
             failures_in_row: u32::try_from(endpoint.failures_in_row).unwrap_or(0),
@@ -87,7 +89,32 @@ pub async fn tell_owner(
         }
         .letter(),
     })
-    .await
+    .await?;
+    notify(tx, &[news(endpoint, transition, told)], now, writer.chance).await
+}
+
+fn news(endpoint: &Endpoint, transition: &Transition, told: Option<EmailAddress>) -> News {
+    let id = endpoint.public_id();
+    let name = if endpoint.name.trim().is_empty() { &id } else { &endpoint.name };
+    let (kind, title, text) = match transition {
+        Transition::Degraded { disable_at } => (
+            Kind::WebhookDegraded,
+            format!("The webhook endpoint {name} fails"),
+            format!("If nothing succeeds until {}, it is switched off.", disable_at.format("%-d %B %Y, %H:%M UTC")),
+        ),
+        Transition::Disabled { reason } => (
+            Kind::WebhookDisabled,
+            format!("The webhook endpoint {name} was switched off"),
+            format!("{reason} Deliveries are held and can be replayed."),
+        ),
+        Transition::Recovered => (
+            Kind::WebhookRecovered,
+            format!("The webhook endpoint {name} answers again"),
+            "Nothing is left to do.".to_owned(),
+        ),
+    };
+    let path = format!("/webhooks/endpoints/{id}");
+    News { org_id: endpoint.org_id, kind, title, text, path, maker: endpoint.created_by, told }
 }
 
 /// Tells the owner of a delivery that was given up: one letter per endpoint and hour, however many there are.
@@ -112,22 +139,24 @@ pub async fn tell_failed(
         }
         .letter()
     })
-    .await
+    .await?;
+    Ok(())
 }
 
 fn last_answer(status: Option<i32>) -> String {
     status.map_or_else(|| "no answer".to_owned(), |status| format!("HTTP {status}"))
 }
 
-/// Posts a letter to whoever made the endpoint (for Inkr: the owner of the API key), or to the organisation's owner.
+/// Posts a letter to whoever made the endpoint (for Inkr: the owner of the API key), or to the organisation's owner, and
+/// says to whom.
 async fn write(
     tx: &mut Tx<'_>,
     endpoint: &Endpoint,
     slot: &str,
     writer: Writer<'_>,
     letter: impl FnOnce(EndpointFacts<'_>) -> Letter,
-) -> Result<(), sqlx::Error> {
-    let Some(org) = org::find(tx, endpoint.org_id).await? else { return Ok(()) };
+) -> Result<Option<EmailAddress>, sqlx::Error> {
+    let Some(org) = org::find(tx, endpoint.org_id).await? else { return Ok(None) };
     let maker = match endpoint.created_by {
         Some(id) => user::find(tx, endpoint.org_id, id).await?.map(|user| user.email),
         None => None,
@@ -137,8 +166,8 @@ async fn write(
         None => org::owner_email(tx, endpoint.org_id).await?,
     };
     let Some(recipient) = recipient else {
-        tracing::warn!(org = %endpoint.org_id, "nobody to tell: the organisation has no owner");
-        return Ok(());
+        tracing::warn!(org = %endpoint.org_id, "nobody to write to: the organisation has no owner");
+        return Ok(None);
     };
     let id = endpoint.public_id();
     let log_url = format!("{}/api/webhooks/endpoints/{id}/deliveries", writer.public_url);
@@ -146,5 +175,5 @@ async fn write(
         EndpointFacts { id: &id, name: &endpoint.name, url: &endpoint.url, org_name: &org.name, log_url: &log_url };
     let mail = NewMail::new(endpoint.org_id, letter(facts), slot, recipient);
     post(tx, &mail, writer.now, writer.chance).await?;
-    Ok(())
+    Ok(Some(mail.recipient))
 }

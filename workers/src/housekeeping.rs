@@ -1,7 +1,9 @@
 //! The installation's own housekeeping.
 
 use chrono::TimeDelta;
-use domain::{conversion, event, idempotency, import, link_health, mail, oauth, partition, replay, visit};
+use domain::{
+    conversion, digest, event, idempotency, import, link_health, mail, notification, oauth, partition, replay, visit,
+};
 use jobs::{housekeeping::KeepHouse, queue::admin};
 
 use crate::{
@@ -32,6 +34,8 @@ pub async fn keep(context: Context, _: KeepHouse, _: Run) -> anyhow::Result<Outc
     replay::forget(&mut conn, now - retention).await?;
     import::forget(&mut conn, now - retention).await?;
     mail::forget(&mut conn, now - retention).await?;
+    notification::forget(&mut conn, now - TimeDelta::days(notification::KEPT_DAYS)).await?;
+    digest::forget(&mut conn, (now - TimeDelta::days(notification::KEPT_DAYS)).date_naive()).await?;
     visit::forget(&mut conn, (now - TimeDelta::days(2)).date_naive()).await?;
     conversion::forget(&mut conn, now - TimeDelta::days(conversion::KEPT_DAYS)).await?;
     idempotency::forget(&mut conn, now - TimeDelta::days(1)).await?;

@@ -11,10 +11,11 @@ use domain::{
         self,
         batch::{self, Done, Op, Refused},
     },
+    notification::{self, News},
     org,
     plan::Plan,
 };
-use jobs::{import::RunImport, store::Tx};
+use jobs::{import::RunImport, notification::notify, store::Tx};
 use uuid::Uuid;
 
 use crate::{
@@ -43,8 +44,31 @@ pub async fn run(context: Context, job: RunImport, run: Run) -> anyhow::Result<O
             return Ok(Outcome::Done);
         }
         let ended = portion(&context, &mut tx, &import, org.plan, waiting, run.request_id.as_deref()).await?;
-        import::advance(&mut tx, &import, &ended, context.clock.now()).await?;
+        let now = context.clock.now();
+        import::advance(&mut tx, &import, &ended, now).await?;
+        if ended.last().is_none_or(|line| line.place >= import.total)
+            && let Some(import) = import::find(&mut tx, import.org_id, import.id).await?
+        {
+            notify(&mut tx, &[news(&import)], now, &context.chance).await?;
+        }
         tx.commit().await?;
+    }
+}
+
+/// How an import ended, for whoever asked for it.
+fn news(import: &Import) -> News {
+    let Import { created, updated, skipped, .. } = import;
+    News {
+        org_id: import.org_id,
+        kind: notification::Kind::ImportFinished,
+        title: "An import has ended".into(),
+        text: format!(
+            "Of {} lines, {created} made a link, {updated} changed one and {skipped} did nothing.",
+            import.total
+        ),
+        path: format!("/imports/{}", import.id),
+        maker: import.created_by,
+        told: None,
     }
 }
 

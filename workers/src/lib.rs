@@ -4,6 +4,7 @@
 pub mod alert;
 pub mod context;
 pub mod delivery;
+pub mod digest;
 pub mod dns;
 pub mod endpoint;
 pub mod expiry;
@@ -14,6 +15,7 @@ mod import;
 pub mod link_health;
 pub mod mail;
 pub mod marketing;
+pub mod notification;
 pub mod own_domain;
 pub mod plan;
 pub mod registry;

@@ -11,12 +11,14 @@ use domain::{
     id::OrgId,
     link,
     link_health::{self, AGENT, Certificate, Count, Due, End, SPACING, Seen, Step, Transition, Turn},
+    notification::{Kind, News},
     route,
 };
 use jobs::{
     change,
     job::{NewJob, Priority},
     link_health::{AskHost, SweepLinkHealth},
+    notification::notify,
     queue,
     store::Tx,
 };
@@ -138,7 +140,7 @@ fn interval(count: Count, chance: f64) -> TimeDelta {
     TimeDelta::milliseconds((seconds * 1000.0 * (1.0 + chance / 10.0)) as i64)
 }
 
-/// Tells subscribers of a change, and the processes that redirect where a fallback takes part.
+/// Tells members and subscribers of a change, and the processes that redirect where a fallback takes part.
 async fn tell(
     context: &Context,
     tx: &mut Tx<'_>,
@@ -151,13 +153,27 @@ async fn tell(
     if link.fallback_destination.is_some() {
         route::tell_changed(tx, &[(&link.domain, &link.slug)]).await?;
     }
-    let change = match transition {
-        Transition::Failing => Change::Failing,
-        Transition::Recovered => Change::Recovered,
+    let short_url = code::address(&context.settings.short_url, &link.domain, &link.slug);
+    let (change, kind, title, text) = match transition {
+        Transition::Failing => (
+            Change::Failing,
+            Kind::LinkFailing,
+            format!("The destination of {short_url} does not answer"),
+            format!("{} ({})", link.destination, end.reason),
+        ),
+        Transition::Recovered => (
+            Change::Recovered,
+            Kind::LinkRecovered,
+            format!("The destination of {short_url} answers again"),
+            link.destination.clone(),
+        ),
     };
+    let path = format!("/links/{}", link.id);
+    let news = News { org_id: due.org_id, kind, title, text, path, maker: link.created_by, told: None };
+    notify(tx, &[news], now, &context.chance).await?;
     let subject = LinkHealth {
         id: link.id,
-        short_url: code::address(&context.settings.short_url, &link.domain, &link.slug),
+        short_url,
         destination: link.destination,
         status: end.status,
         reason: end.reason.clone(),

@@ -8,6 +8,7 @@ use domain::{
         Letter, NewMail,
         plan::{LimitNear, PlanExceeded},
     },
+    notification::{Kind, News},
     org::{self, Org},
     plan::Quota,
     quota, user, visit,
@@ -15,6 +16,7 @@ use domain::{
 use jobs::{
     job::NewJob,
     mail::post,
+    notification::notify,
     plan::{AuditPlan, AuditPlans},
     queue,
     quota::month,
@@ -81,11 +83,13 @@ async fn hold(
     match (downgrade::step(known, org.plan, is_over, now), known) {
         (Step::Warn, _) => {
             downgrade::begin(tx, org.id, org.plan, now).await?;
-            tell(context, tx, org, &exceeded(now + GRACE, false).letter(), slot(now), now).await
+            let letter = exceeded(now + GRACE, false).letter();
+            tell(context, tx, org, &letter, slot(now), Some(Kind::PlanExceeded), now).await
         }
         (Step::Lock, Some(Downgrade { locks_at, found_at, .. })) => {
             downgrade::lock(tx, org.id, now).await?;
-            tell(context, tx, org, &exceeded(locks_at, true).letter(), slot(found_at), now).await
+            let letter = exceeded(locks_at, true).letter();
+            tell(context, tx, org, &letter, slot(found_at), Some(Kind::PlanLocked), now).await
         }
         (Step::End, _) => downgrade::end(tx, org.id).await,
         _ => Ok(()),
@@ -110,7 +114,9 @@ async fn warn(
         let Some(percent) = told else { continue };
         let near = LimitNear { org_name: &org.name, plan: org.plan, quota: of.quota, most, used: of.used };
         let slot = format!("{}/{}/{percent}", of.quota.name(), month(now));
-        tell(context, tx, org, &near.letter(), slot, now).await?;
+        // Whoever counts scans has notified of them.
+        let kind = (of.quota != Quota::MonthlyScans).then_some(Kind::PlanLimitNear);
+        tell(context, tx, org, &near.letter(), slot, kind, now).await?;
     }
     Ok(())
 }
@@ -119,15 +125,20 @@ fn slot(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// Writes to those who manage the organisation.
+/// Writes to those who manage the organisation, and notifies them where it is to be of a kind.
 async fn tell(
     context: &Context,
     tx: &mut Tx<'_>,
     org: &Org,
     letter: &Letter,
     slot: String,
+    kind: Option<Kind>,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
+    let (title, path) = (letter.subject.clone(), "/billing".to_owned());
+    let news =
+        kind.map(|kind| News { org_id: org.id, kind, title, text: String::new(), path, maker: None, told: None });
+    notify(tx, news.as_slice(), now, &context.chance).await?;
     let managers = user::managers(tx, org.id).await?;
     if managers.is_empty() {
         tracing::warn!(org = %org.id, kind = letter.kind, "nobody to tell: the organisation has no owner or admin");

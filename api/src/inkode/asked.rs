@@ -15,6 +15,7 @@ use domain::{
     plan::Quota,
     quota,
 };
+use poem::http::StatusCode;
 use poem_openapi::types::MaybeUndefined;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -45,6 +46,14 @@ pub(super) async fn check_org(app: &App, caller: &Caller, asked: Option<&str>) -
             if named { Ok(()) } else { Err(Failure::field("orgId", "must be the id of the session's workspace")) }
         }
     }
+}
+
+/// The same where it stands in the path: an address of another workspace, or of none, leads nowhere.
+pub(super) async fn check_org_in_path(app: &App, caller: &Caller, asked: &str) -> Result<(), Failure> {
+    check_org(app, caller, Some(asked)).await.map_err(|failure| match failure.status {
+        StatusCode::BAD_REQUEST => Failure::not_found("workspace of yours"),
+        _ => failure,
+    })
 }
 
 /// A text that a list is searched for.

@@ -40,14 +40,22 @@ pub fn unavailable() -> Response {
 
 /// A sentence or two in place of what was asked for, both HTML.
 pub(crate) fn page(status: StatusCode, title: &str, text: &str) -> Response {
-    let body = format!(
+    html(status, text_page(title, text))
+}
+
+/// The same as a text.
+pub(crate) fn text_page(title: &str, text: &str) -> String {
+    format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <meta name=robots content=noindex><title>{title}</title>\
          <style>:root{{color-scheme:light dark}}body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:28rem;\
          margin:20vh auto;padding:0 1.5rem}}h1{{font-size:1.5rem}}</style><h1>{title}</h1><p>{text}"
-    );
-    html(status, body)
+    )
 }
+
+/// What keeps a page from needing anything, and from running anything.
+pub(crate) const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// A page that needs nothing from anywhere, and runs nothing.
 pub fn html(status: StatusCode, body: String) -> Response {
@@ -55,10 +63,7 @@ pub fn html(status: StatusCode, body: String) -> Response {
         .status(status)
         .content_type("text/html; charset=utf-8")
         .header(header::CACHE_CONTROL, "private, no-store")
-        .header(
-            "content-security-policy",
-            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-        )
+        .header("content-security-policy", POLICY)
         .header("x-content-type-options", "nosniff")
         .body(body)
 }

@@ -8,11 +8,11 @@ use domain::{
     dialect::{Choice, DIALECTS, Dialect, DialectName},
     id::{
         AlertId as Alert, BarcodeId as Barcode, ConversionId as Conversion, DeliveryId as Delivery, EventId as Event,
-        ImportId as Import, JobId as Job, LinkId as Link, LinkPageId as LinkPage, OrgId as Org,
-        OwnDomainId as OwnDomain, QrId as Qr, ReplayId as Replay, UserId as User,
+        ImportId as Import, JobId as Job, LinkId as Link, LinkPageId as LinkPage, NotificationId as Notification,
+        OrgId as Org, OwnDomainId as OwnDomain, QrId as Qr, ReplayId as Replay, UserId as User,
     },
     label::Kind,
-    own_domain,
+    notification, own_domain,
     qr::content::Kind as QrKind,
 };
 use poem_openapi::registry::MetaSchema;
@@ -47,6 +47,15 @@ forms! {
     ReplayId: id(&[Replay::PREFIX]);
     /// An alert's id.
     AlertId: id(&[Alert::PREFIX]);
+    /// A notification's id.
+    NotificationId: id(&[Notification::PREFIX]);
+    /// What a notification is about.
+    NotificationKind = "NotificationKind": words("What a notification is about.", &notification::KINDS.map(|row| row.name));
+    /// What an address that ends mails carries.
+    UnsubscribeToken: MetaSchema {
+        pattern: Some("^[A-Za-z0-9_-]{20,300}$".into()),
+        ..MetaSchema::new("string")
+    };
     /// A job's id.
     JobId: id(&[Job::PREFIX]);
     /// A link's id.

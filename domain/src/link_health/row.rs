@@ -324,3 +324,42 @@ pub async fn forget_hosts(conn: &mut PgConnection, before: DateTime<Utc>) -> Res
     sqlx::query!("delete from link_hosts where free_at < $1", before).execute(conn).await?;
     Ok(())
 }
+
+/// A link whose destination does not answer.
+#[derive(Debug, Clone)]
+pub struct FailingLink {
+    /// What it is called; may be empty.
+    pub title: String,
+    /// The domain of its code.
+    pub domain: String,
+    /// Its code.
+    pub slug: String,
+    /// Since when.
+    pub changed_at: Option<DateTime<Utc>>,
+}
+
+/// Links of an organisation that fail and are in use, those first that began to last; and how many there are in all.
+pub async fn failing(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    limit: i64,
+) -> Result<(Vec<FailingLink>, i64), sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select l.title, l.domain, l.slug, h.changed_at, count(*) over () as "all!"
+           from link_health h join links l on l.id = h.link_id
+           where h.org_id = $1 and h.state = 'failing' and l.active and l.archived_at is null
+           order by h.changed_at desc nulls last, l.id limit $2"#,
+        org_id.0,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let all = rows.first().map_or(0, |row| row.all);
+    let failing = rows.into_iter().map(|row| FailingLink {
+        title: row.title,
+        domain: row.domain,
+        slug: row.slug,
+        changed_at: row.changed_at,
+    });
+    Ok((failing.collect(), all))
+}

@@ -24,10 +24,10 @@ impl AlertRaised<'_> {
     /// The kind of these mails.
     pub const KIND: &'static str = "alert.raised";
 
-    /// Writes the letter.
-    pub fn letter(&self) -> Letter {
+    /// A heading and a sentence.
+    pub fn words(&self) -> (&'static str, String) {
         let (address, figures) = (quote(self.address), self.figures);
-        let (heading, sentence) = match self.watch {
+        match self.watch {
             Watch::Spike { factor, .. } => (
                 "Unusually many visits",
                 format!(
@@ -41,9 +41,14 @@ impl AlertRaised<'_> {
             Watch::Threshold { visits } => {
                 ("A number of visits is reached", format!("{address} has reached {visits} visits."))
             }
-        };
+        }
+    }
+
+    /// Writes the letter.
+    pub fn letter(&self) -> Letter {
+        let (figures, (heading, sentence)) = (self.figures, self.words());
         let facts = vec![
-            ("Address", address.clone()),
+            ("Address", quote(self.address)),
             ("Organisation", quote(self.org_name)),
             ("Visits in all", figures.total.to_string()),
             ("Last visit", figures.last_at.map_or_else(|| "none".to_owned(), moment)),

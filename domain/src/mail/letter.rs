@@ -43,10 +43,17 @@ pub(super) enum Part {
     Facts(Vec<(&'static str, String)>),
     /// Something to copy.
     Code(String),
+    /// One of several things: its title, some words that may be empty, and the address where there is more of it.
+    Item(String, String, String),
     /// Rows of a name and a number; for what is compared.
     Table(&'static str, Vec<(String, String)>),
     /// The letter's one picture, and what it shows for those who do not see it.
-    Picture { png: Vec<u8>, alt: String },
+    Picture {
+        png: Vec<u8>,
+        alt: String,
+        /// What its colours mean, for those who see it.
+        key: &'static str,
+    },
     /// Where to go on: what is there, and its address.
     Link(&'static str, String),
 }
@@ -60,6 +67,12 @@ fn footer(kind: &str) -> &'static str {
     match kind.split('.').next() {
         Some("alert") => {
             "You receive this because an alert of your workspace in Inkfleet asks for it. Times are in UTC."
+        }
+        Some("notifications") => {
+            "You receive this because you are a member of a workspace in Inkfleet and want to be told what happens there."
+        }
+        Some("digest") => {
+            "You receive this on Mondays because you are a member of a workspace in Inkfleet. Days are days in UTC."
         }
         Some("plan") => "You receive this because you manage a workspace in Inkfleet. Times are in UTC.",
         _ => "You receive this because you look after webhooks in Inkfleet. Times are in UTC.",
@@ -106,6 +119,11 @@ fn plain(kind: &str, heading: &str, parts: &[Part]) -> String {
                 let lines: Vec<String> = facts.iter().map(|(label, value)| format!("{label}: {value}")).collect();
                 text.push_str(&lines.join("\n"));
             }
+            Part::Item(title, words, address) => {
+                let lines: Vec<&str> =
+                    [title, words, address].into_iter().map(|s| &**s).filter(|s| !s.is_empty()).collect();
+                text.push_str(&lines.join("\n"));
+            }
             Part::Table(title, rows) => {
                 text.push_str(title);
                 for (name, number) in rows {
@@ -143,6 +161,11 @@ fn page(kind: &str, heading: &str, parts: &[Part]) -> String {
                 }
                 html.push_str("</dl>\n");
             }
+            Part::Item(title, words, address) => {
+                let words = if words.is_empty() { String::new() } else { format!("<br>{}", escape(words)) };
+                let (title, address) = (escape(title), escape(address));
+                push(&mut html, format_args!("<p><a href=\"{address}\">{title}</a>{words}</p>\n"));
+            }
             Part::Table(title, rows) => {
                 push(&mut html, format_args!("<table><caption>{}</caption>\n", escape(title)));
                 for (name, number) in rows {
@@ -150,8 +173,14 @@ fn page(kind: &str, heading: &str, parts: &[Part]) -> String {
                 }
                 html.push_str("</table>\n");
             }
-            Part::Picture { alt, .. } => {
-                push(&mut html, format_args!("<p><img src=\"cid:image\" alt=\"{}\"></p>\n", escape(alt)));
+            Part::Picture { alt, key, .. } => {
+                let (alt, key) = (escape(alt), escape(key));
+                push(
+                    &mut html,
+                    format_args!(
+                        "<p><img src=\"cid:image\" width=\"520\" alt=\"{alt}\"><br><small>{key}</small></p>\n"
+                    ),
+                );
             }
             Part::Link(words, address) => {
                 let (address, words) = (escape(address), escape(words));
