@@ -78,6 +78,8 @@ async fn a_fuzzer_finds_no_answer_that_the_openapi_file_does_not_have() {
     let output = output.expect("the fuzzer starts");
     for kind in [
         "alerts.check",
+        "billing.backfill_invoices",
+        "billing.sync_snapshots",
         "codes.expire",
         "delivery.attempt",
         "domain.verify",

@@ -19,6 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::OrgId;
 use jobs::{
     alert::CheckAlerts,
+    billing::{BackfillInvoices, SyncSnapshots},
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob, Queue},
@@ -172,6 +173,8 @@ fn scheduled(registry: Registry, ran: impl Fn(u32) + Copy + Send + Sync + 'stati
         .on(move |_, _: SweepLinkHealth, _| done(4))
         .on(move |_, _: CountVisits, _| done(5))
         .on(move |_, _: CheckAlerts, _| done(6))
+        .on(move |_, _: BackfillInvoices, _| done(7))
+        .on(move |_, _: SyncSnapshots, _| done(8))
 }
 
 /// A fleet in this process.

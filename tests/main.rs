@@ -6,6 +6,7 @@ mod alert;
 mod api_key;
 mod auth;
 mod barcode;
+mod billing;
 mod canva;
 mod change;
 mod clock;

@@ -20,15 +20,19 @@ use sqlx::PgConnection;
 use workers::{context::Context, mail::Mailer, registry::Registry};
 
 use crate::support::{
-    Receiver, TestApp,
+    Receiver, Stripe, TestApp,
     org::SESSION_KEY,
     receiver::{Reply, Script},
     webhook::text,
 };
 
 /// The kinds that have a story below.
-const TOLD: [&str; 13] = [
+const TOLD: [&str; 17] = [
     "alerts.check",
+    "billing.backfill_invoices",
+    "billing.sync_customer",
+    "billing.sync_snapshots",
+    "billing.take_event",
     "codes.expire",
     "delivery.attempt",
     "domain.verify",
@@ -466,5 +470,53 @@ async fn an_alert_is_told_once() {
         run_twice(&app, &app.context, Queue::System, how).await;
         app.drain().await;
         assert_eq!(app.mails().await.len(), 1, "{how:?}");
+    }
+}
+
+/// Announces scheduled work.
+async fn announce(app: &TestApp, kind: &str) {
+    let mut tx = app.store.begin().await.unwrap();
+    jobs::schedule::entry(kind).unwrap().announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// An organisation whose customer at Stripe has a subscription, and an invoice whose payment failed; and a hook that hears
+/// of both.
+async fn subscriber(app: &TestApp, stripe: &Stripe) -> Receiver {
+    let org = app.org("acme").await;
+    let receiver = crate::billing::hook(app, &org).await;
+    stripe.customer("cus_1", Some(&org));
+    stripe.subscription("sub_1", "cus_1", "price_business", "active", json!({}));
+    stripe.invoice("in_1", "cus_1", json!({}));
+    stripe.fail("in_1", 1, false);
+    receiver
+}
+
+#[tokio::test]
+async fn what_stripe_says_is_taken_once() {
+    for how in BOTH {
+        let mut app = TestApp::start().await;
+        let stripe = Stripe::start(&mut app);
+        let hook = subscriber(&app, &stripe).await;
+        // The walk finds the invoice, and whose it is.
+        announce(&app, "billing.backfill_invoices").await;
+        run_twice(&app, &app.context, Queue::System, how).await;
+        // All there is of the customer is asked for, by one job.
+        run_twice(&app, &app.context, Queue::System, how).await;
+        app.drain().await;
+        assert_eq!(crate::billing::types(&hook), ["subscription.payment_failed", "subscription.created"], "{how:?}");
+        app.clock.advance(Duration::hours(1));
+        stripe.change("sub_1", json!({"status": "past_due"}));
+        announce(&app, "billing.sync_snapshots").await;
+        run_twice(&app, &app.context, Queue::System, how).await;
+        stripe.pay("in_1", "pi_1");
+        crate::support::stripe::deliver(&app, &stripe.event("invoice.paid", "in_1")).await.expect(200);
+        run_twice(&app, &app.context, Queue::System, how).await;
+        app.drain().await;
+        let told = crate::billing::types(&hook).split_off(2);
+        assert_eq!(told, ["subscription.updated", "subscription.payment_succeeded"], "{how:?}");
+        let plan: String =
+            sqlx::query_scalar("select plan from organizations").fetch_one(app.store.pool()).await.unwrap();
+        assert_eq!(plan, "business", "{how:?}");
     }
 }

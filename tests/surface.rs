@@ -65,7 +65,12 @@ async fn a_wrong_method_is_told_with_those_that_there_are() {
             .keys()
             .map(|method| method.to_uppercase())
             .collect();
-        let path = operation.path.replace("{id}", "1").replace("{org_id}", "1").replace("{webhook_id}", "1");
+        let path = operation
+            .path
+            .replace("{id}", "1")
+            .replace("{org_id}", "1")
+            .replace("{orgId}", "1")
+            .replace("{webhook_id}", "1");
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
             if has.iter().any(|known| known == method) {
                 continue;
@@ -88,7 +93,12 @@ async fn a_request_without_proof_is_refused_before_anything_else_is_looked_at() 
         if operation.description["security"].as_array().is_none_or(Vec::is_empty) {
             continue;
         }
-        let path = operation.path.replace("{id}", "%00").replace("{org_id}", "1").replace("{webhook_id}", "1");
+        let path = operation
+            .path
+            .replace("{id}", "%00")
+            .replace("{org_id}", "1")
+            .replace("{orgId}", "1")
+            .replace("{webhook_id}", "1");
         let body = operation.takes_body().then(|| "{".to_owned());
         let reply = send(&app, &operation.method, &path, &[], body).await;
         check(&operation, "without proof", &reply, 401);
@@ -106,6 +116,7 @@ async fn an_id_that_is_none_is_not_found() {
         for id in ["x", "%00", "%ff", "%E2%82%AC", "we_", unknown, "-1", "9999999999999999999999", &long] {
             let path = operation.path.replace("{id}", id).replace("{webhook_id}", id);
             // Where the organisation's id is the only one, it is the wrong one.
+            let path = path.replace("{orgId}", id);
             let path = path.replace("{org_id}", if operation.path.matches('{').count() == 1 { id } else { &own });
             let body = operation.takes_body().then(|| operation.good_body().to_string());
             let reply = send(&app, &operation.method, &path, &operation.proof(&app, &org), body).await;

@@ -138,6 +138,9 @@ impl Things {
                 return Some(vec![with("id", id)]);
             }
         }
+        if route.starts_with("/api/org/{orgId}/") {
+            return Some(vec![with("orgId", &self.org.id.to_string())]);
+        }
         if route.starts_with("/api/v1/organizations/{org_id}/webhooks") {
             let webhook = self.of("iloveqr");
             let mut ways = vec![with("org_id", &self.org.id.to_string()).replace("{webhook_id}", webhook)];

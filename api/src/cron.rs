@@ -3,7 +3,14 @@
 
 mod secret;
 
-use jobs::{alert::CheckAlerts, expiry::ExpireCodes, job::Job as _, link_health::SweepLinkHealth, schedule};
+use jobs::{
+    alert::CheckAlerts,
+    billing::{BackfillInvoices, SyncSnapshots},
+    expiry::ExpireCodes,
+    job::Job as _,
+    link_health::SweepLinkHealth,
+    schedule,
+};
 use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, registry::MetaSchema};
 
@@ -19,8 +26,13 @@ use crate::{
 };
 
 /// The last part of each path, and the kind of the schedule's entry that it announces.
-pub const ROUTES: [(&str, &str); 3] =
-    [("expire", ExpireCodes::KIND), ("link-health-checks", SweepLinkHealth::KIND), ("qr-alerts", CheckAlerts::KIND)];
+pub const ROUTES: [(&str, &str); 5] = [
+    ("billing-snapshot-sync", SyncSnapshots::KIND),
+    ("expire", ExpireCodes::KIND),
+    ("invoice-records-backfill", BackfillInvoices::KIND),
+    ("link-health-checks", SweepLinkHealth::KIND),
+    ("qr-alerts", CheckAlerts::KIND),
+];
 
 /// The name of scheduled work.
 #[derive(Debug)]

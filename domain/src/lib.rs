@@ -9,6 +9,7 @@ pub mod alert;
 pub mod api_key;
 pub mod attempt;
 pub mod barcode;
+pub mod billing;
 pub mod caller;
 pub mod chance;
 pub mod change;

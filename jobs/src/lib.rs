@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod batch;
+pub mod billing;
 pub mod change;
 pub mod delivery;
 pub mod endpoint;
@@ -30,8 +31,12 @@ pub mod visit;
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 13] = [
+pub const KINDS: [&str; 17] = [
     alert::CheckAlerts::KIND,
+    billing::BackfillInvoices::KIND,
+    billing::SyncCustomer::KIND,
+    billing::SyncSnapshots::KIND,
+    billing::TakeEvent::KIND,
     delivery::AttemptDelivery::KIND,
     endpoint::CheckEndpoint::KIND,
     expiry::ExpireCodes::KIND,

@@ -8,6 +8,7 @@ use domain::{chance::Chance, id::OrgId};
 
 use crate::{
     alert::CheckAlerts,
+    billing::{BackfillInvoices, SyncSnapshots},
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob},
@@ -28,11 +29,21 @@ pub struct Entry {
 }
 
 /// Everything that is scheduled.
-pub const ENTRIES: [Entry; 6] = [
+pub const ENTRIES: [Entry; 8] = [
     Entry {
         kind: CheckAlerts::KIND,
         every: TimeDelta::minutes(10),
         make: |now, chance| NewJob::new(OrgId::SYSTEM, &CheckAlerts {}, now, chance),
+    },
+    Entry {
+        kind: BackfillInvoices::KIND,
+        every: TimeDelta::hours(6),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &BackfillInvoices {}, now, chance),
+    },
+    Entry {
+        kind: SyncSnapshots::KIND,
+        every: TimeDelta::hours(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &SyncSnapshots {}, now, chance),
     },
     Entry {
         kind: ExpireCodes::KIND,

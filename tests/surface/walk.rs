@@ -247,6 +247,7 @@ impl Ids {
         path.replace("{work}", "expire")
             .replace("{id}", &id)
             .replace("{org_id}", &self.org)
+            .replace("{orgId}", &self.org)
             .replace("{webhook_id}", &self.iloveqr)
     }
 }

@@ -1,7 +1,7 @@
 //! The installation's own housekeeping.
 
 use chrono::TimeDelta;
-use domain::{conversion, event, idempotency, import, link_health, mail, oauth, partition, replay, visit};
+use domain::{billing, conversion, event, idempotency, import, link_health, mail, oauth, partition, replay, visit};
 use jobs::{housekeeping::KeepHouse, queue::admin};
 
 use crate::{
@@ -32,6 +32,7 @@ pub async fn keep(context: Context, _: KeepHouse, _: Run) -> anyhow::Result<Outc
     replay::forget(&mut conn, now - retention).await?;
     import::forget(&mut conn, now - retention).await?;
     mail::forget(&mut conn, now - retention).await?;
+    billing::event::forget(&mut conn, now - TimeDelta::days(30)).await?;
     visit::forget(&mut conn, (now - TimeDelta::days(2)).date_naive()).await?;
     conversion::forget(&mut conn, now - TimeDelta::days(conversion::KEPT_DAYS)).await?;
     idempotency::forget(&mut conn, now - TimeDelta::days(1)).await?;

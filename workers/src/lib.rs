@@ -2,6 +2,7 @@
 //! handlers. Outbound HTTP and mail leave from here and from nowhere else.
 
 pub mod alert;
+pub mod billing;
 pub mod context;
 pub mod delivery;
 pub mod dns;
@@ -18,4 +19,5 @@ pub mod own_domain;
 pub mod registry;
 pub mod replay;
 pub mod session_key;
+pub mod stripe;
 pub mod visit;

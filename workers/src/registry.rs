@@ -79,6 +79,10 @@ impl Registry {
     pub fn complete() -> Self {
         Self::empty()
             .on(crate::alert::check)
+            .on(crate::billing::backfill)
+            .on(crate::billing::sync)
+            .on(crate::billing::sync_customer)
+            .on(crate::billing::take)
             .on(crate::delivery::attempt)
             .on(crate::endpoint::check)
             .on(crate::expiry::expire)
