@@ -83,6 +83,8 @@ async fn a_fuzzer_finds_no_answer_that_the_openapi_file_does_not_have() {
         "codes.expire",
         "delivery.attempt",
         "domain.verify",
+        "dunning.sweep",
+        "trial.sweep",
         "import.run",
         "link_health.sweep",
         "replay.run",

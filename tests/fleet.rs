@@ -20,6 +20,7 @@ use domain::id::OrgId;
 use jobs::{
     alert::CheckAlerts,
     billing::{BackfillInvoices, SyncSnapshots},
+    dunning::SweepInvoices,
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob, Queue},
@@ -28,6 +29,7 @@ use jobs::{
     schedule::ENTRIES,
     session_key::FetchSessionKeys,
     store::Store,
+    trial::SweepTrials,
     visit::CountVisits,
 };
 use serde::{Deserialize, Serialize};
@@ -175,6 +177,8 @@ fn scheduled(registry: Registry, ran: impl Fn(u32) + Copy + Send + Sync + 'stati
         .on(move |_, _: CheckAlerts, _| done(6))
         .on(move |_, _: BackfillInvoices, _| done(7))
         .on(move |_, _: SyncSnapshots, _| done(8))
+        .on(move |_, _: SweepInvoices, _| done(9))
+        .on(move |_, _: SweepTrials, _| done(10))
 }
 
 /// A fleet in this process.

@@ -27,7 +27,7 @@ use crate::support::{
 };
 
 /// The kinds that have a story below.
-const TOLD: [&str; 17] = [
+const TOLD: [&str; 21] = [
     "alerts.check",
     "billing.backfill_invoices",
     "billing.sync_customer",
@@ -36,6 +36,8 @@ const TOLD: [&str; 17] = [
     "codes.expire",
     "delivery.attempt",
     "domain.verify",
+    "dunning.remind",
+    "dunning.sweep",
     "endpoint.check",
     "house.keep",
     "import.run",
@@ -44,6 +46,8 @@ const TOLD: [&str; 17] = [
     "mail.send",
     "replay.run",
     "session_keys.fetch",
+    "trial.remind",
+    "trial.sweep",
     "visit.count",
 ];
 
@@ -518,5 +522,41 @@ async fn what_stripe_says_is_taken_once() {
         let plan: String =
             sqlx::query_scalar("select plan from organizations").fetch_one(app.store.pool()).await.unwrap();
         assert_eq!(plan, "business", "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reminder_is_sent_once_and_a_plan_is_suspended_once() {
+    for how in BOTH {
+        let mut app = TestApp::start().await;
+        let stripe = Stripe::start(&mut app);
+        let _hook = subscriber(&app, &stripe).await;
+        stripe.tell(&app, "invoice.payment_failed", "in_1").await;
+        let now = app.clock.now().timestamp();
+        let trial = json!({"status": "trialing", "trial_start": now, "trial_end": now + 14 * 86_400});
+        stripe.change("sub_1", trial);
+        stripe.tell(&app, "customer.subscription.updated", "sub_1").await;
+        for (day, kind) in [
+            (0, "dunning.sweep"),
+            (7, "trial.sweep"),
+            (10, "dunning.sweep"),
+            (14, "dunning.sweep"),
+            (15, "trial.sweep"),
+        ] {
+            app.clock.set(chrono::DateTime::from_timestamp(now, 0).unwrap() + Duration::days(day));
+            announce(&app, kind).await;
+            run_twice(&app, &app.context, Queue::System, how).await;
+            run_twice(&app, &app.context, Queue::System, how).await;
+            app.drain().await;
+        }
+        let mails: Vec<String> = app.mails().await.into_iter().rev().map(|mail| mail.subject).collect();
+        let expected = [
+            "A payment did not work: acme",
+            "Your trial ends in 7 days: acme",
+            "Last reminder before your plan is suspended: acme",
+            "Your plan is suspended: acme",
+            "Your trial has ended: acme",
+        ];
+        assert_eq!(mails, expected, "{how:?}");
     }
 }

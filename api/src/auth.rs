@@ -210,8 +210,26 @@ impl<'a, G: Gate> ApiExtractor<'a> for Auth<G> {
             *slot.lock().expect("no panic under the lock") = Some(left);
         });
         taken?;
+        if caller.suspended && !goes_on(request.method().as_str(), request.uri().path()) {
+            return Err(Failure::suspended().into());
+        }
         Ok(Self(caller, PhantomData))
     }
+}
+
+/// What goes on while a plan is suspended, beside what reads and what deletes: what has to do with paying and with being
+/// told, what only looks, and what stops something. By the beginning of paths and their end.
+const GO_ON: [(&str, &str); 4] = [
+    ("/api/org/", ""),
+    ("/api/links/", "/explain"),
+    ("/api/webhooks/replays/", "/pause"),
+    ("/api/webhooks/replays/", "/cancel"),
+];
+
+/// Whether callers of an organisation whose plan is suspended may ask this. `path` may be that of a route.
+pub(crate) fn goes_on(method: &str, path: &str) -> bool {
+    let listed = || GO_ON.iter().any(|(start, end)| path.starts_with(start) && path.ends_with(end));
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "DELETE") || listed()
 }
 
 async fn authenticate<G: Gate>(app: &App, request: &Request) -> Result<Caller, Failure> {

@@ -6,10 +6,12 @@ mod secret;
 use jobs::{
     alert::CheckAlerts,
     billing::{BackfillInvoices, SyncSnapshots},
+    dunning::SweepInvoices,
     expiry::ExpireCodes,
     job::Job as _,
     link_health::SweepLinkHealth,
     schedule,
+    trial::SweepTrials,
 };
 use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, registry::MetaSchema};
@@ -26,12 +28,14 @@ use crate::{
 };
 
 /// The last part of each path, and the kind of the schedule's entry that it announces.
-pub const ROUTES: [(&str, &str); 5] = [
+pub const ROUTES: [(&str, &str); 7] = [
     ("billing-snapshot-sync", SyncSnapshots::KIND),
+    ("dunning-reminders", SweepInvoices::KIND),
     ("expire", ExpireCodes::KIND),
     ("invoice-records-backfill", BackfillInvoices::KIND),
     ("link-health-checks", SweepLinkHealth::KIND),
     ("qr-alerts", CheckAlerts::KIND),
+    ("trial-reminders", SweepTrials::KIND),
 ];
 
 /// The name of scheduled work.

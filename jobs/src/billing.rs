@@ -18,7 +18,7 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    change,
+    change, dunning,
     job::{Job, NewJob, Priority, Queue},
     queue,
     store::Tx,
@@ -180,7 +180,8 @@ fn state(of: &Subscription, plan: Plan, payment: Option<Payment>) -> Subscriptio
     }
 }
 
-/// Takes over what Stripe said of an organisation's invoices, and tells who listens of payments.
+/// Takes over what Stripe said of an organisation's invoices, tells who listens of payments, and ends a suspension whose
+/// cause is gone.
 pub async fn take_invoices(
     tx: &mut Tx<'_>,
     org_id: OrgId,
@@ -205,7 +206,7 @@ pub async fn take_invoices(
         invoice::put(tx, org_id, &invoice, now).await?;
     }
     change::publish(tx, &happened, None, now, chance).await?;
-    Ok(())
+    dunning::settle(tx, org_id, now, chance).await
 }
 
 /// A payment for a subscription; `None` for one for anything else.

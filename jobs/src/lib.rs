@@ -8,6 +8,7 @@ pub mod batch;
 pub mod billing;
 pub mod change;
 pub mod delivery;
+pub mod dunning;
 pub mod endpoint;
 pub mod event;
 pub mod expiry;
@@ -26,18 +27,21 @@ pub mod replay;
 pub mod schedule;
 pub mod session_key;
 pub mod store;
+pub mod trial;
 pub mod visit;
 
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 17] = [
+pub const KINDS: [&str; 21] = [
     alert::CheckAlerts::KIND,
     billing::BackfillInvoices::KIND,
     billing::SyncCustomer::KIND,
     billing::SyncSnapshots::KIND,
     billing::TakeEvent::KIND,
     delivery::AttemptDelivery::KIND,
+    dunning::RemindInvoice::KIND,
+    dunning::SweepInvoices::KIND,
     endpoint::CheckEndpoint::KIND,
     expiry::ExpireCodes::KIND,
     housekeeping::KeepHouse::KIND,
@@ -48,5 +52,7 @@ pub const KINDS: [&str; 17] = [
     own_domain::VerifyDomain::KIND,
     replay::RunReplay::KIND,
     session_key::FetchSessionKeys::KIND,
+    trial::RemindTrial::KIND,
+    trial::SweepTrials::KIND,
     visit::CountVisits::KIND,
 ];

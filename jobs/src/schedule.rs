@@ -9,6 +9,7 @@ use domain::{chance::Chance, id::OrgId};
 use crate::{
     alert::CheckAlerts,
     billing::{BackfillInvoices, SyncSnapshots},
+    dunning::SweepInvoices,
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob},
@@ -16,6 +17,7 @@ use crate::{
     queue::{self, Occasion},
     session_key::FetchSessionKeys,
     store::Tx,
+    trial::SweepTrials,
     visit::CountVisits,
 };
 
@@ -29,7 +31,7 @@ pub struct Entry {
 }
 
 /// Everything that is scheduled.
-pub const ENTRIES: [Entry; 8] = [
+pub const ENTRIES: [Entry; 10] = [
     Entry {
         kind: CheckAlerts::KIND,
         every: TimeDelta::minutes(10),
@@ -44,6 +46,16 @@ pub const ENTRIES: [Entry; 8] = [
         kind: SyncSnapshots::KIND,
         every: TimeDelta::hours(1),
         make: |now, chance| NewJob::new(OrgId::SYSTEM, &SyncSnapshots {}, now, chance),
+    },
+    Entry {
+        kind: SweepInvoices::KIND,
+        every: TimeDelta::hours(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &SweepInvoices {}, now, chance),
+    },
+    Entry {
+        kind: SweepTrials::KIND,
+        every: TimeDelta::hours(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &SweepTrials {}, now, chance),
     },
     Entry {
         kind: ExpireCodes::KIND,

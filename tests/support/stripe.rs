@@ -42,6 +42,8 @@ struct Account {
     /// Answers in place of the next ones.
     instead: VecDeque<Reply>,
     events: u32,
+    /// How far its clock is ahead of the story's.
+    ahead: Duration,
 }
 
 /// A Stripe that listens on loopback until it is dropped.
@@ -143,7 +145,10 @@ impl Stripe {
     pub fn start(app: &mut TestApp) -> Self {
         let (account, clock) = (Arc::new(Mutex::new(Account::default())), app.clock.clone());
         let (of, time) = (account.clone(), clock.clone());
-        let server = Receiver::start(Script::by(move |_, request| of.lock().unwrap().answer(request, time.now())));
+        let server = Receiver::start(Script::by(move |_, request| {
+            let account = &mut *of.lock().unwrap();
+            account.answer(request, time.now() + account.ahead)
+        }));
         let stripe = Self { account, server, clock };
         app.context.stripe = Some(Arc::new(stripe.client(KEY)));
         stripe
@@ -180,8 +185,13 @@ impl Stripe {
         self.instead(error(500, self.clock.now(), "api_error", "", "An unknown error occurred"));
     }
 
+    /// Sets its clock, which goes on when this machine's was set back.
+    pub fn ahead(&self, by: Duration) {
+        self.account.lock().unwrap().ahead = by;
+    }
+
     fn now(&self) -> i64 {
-        self.clock.now().timestamp()
+        (self.clock.now() + self.account.lock().unwrap().ahead).timestamp()
     }
 
     /// A customer, with an organisation written onto it or not.
@@ -250,6 +260,12 @@ impl Stripe {
         self.account.lock().unwrap().payments.insert(payment.to_owned(), id.to_owned());
     }
 
+    /// A part of an invoice is paid, by a payment of that name.
+    pub fn paid_partly(&self, id: &str, payment: &str) {
+        self.change(id, json!({"amount_paid": 900, "amount_remaining": 1000}));
+        self.account.lock().unwrap().payments.insert(payment.to_owned(), id.to_owned());
+    }
+
     /// An event about an object as it is now.
     pub fn event(&self, kind: &str, id: &str) -> Value {
         let account = self.account.lock().unwrap();
@@ -261,10 +277,11 @@ impl Stripe {
 
     /// An event about any object.
     pub fn event_of(&self, kind: &str, object: Value) -> Value {
+        let now = self.now();
         let mut account = self.account.lock().unwrap();
         account.events += 1;
         json!({
-            "id": format!("evt_{}", account.events), "object": "event", "type": kind, "created": self.now(),
+            "id": format!("evt_{}", account.events), "object": "event", "type": kind, "created": now,
             "api_version": "2025-03-31.basil", "livemode": false, "data": {"object": object},
         })
     }

@@ -15,6 +15,7 @@ use domain::{
 };
 use jobs::{
     billing::{BackfillInvoices, SyncCustomer, SyncSnapshots, TakeEvent, find_org, take_invoices, take_subscription},
+    dunning::settle,
     store::Tx,
 };
 
@@ -311,6 +312,7 @@ async fn take_dispute(context: &Context, dispute: &Dispute) -> Asked<()> {
     let mut tx = context.store.begin().await?;
     customer::lock(&mut tx, org_id).await?;
     invoice::dispute(&mut tx, org_id, &invoice.value.id, began_at).await?;
+    settle(&mut tx, org_id, context.clock.now(), &context.chance).await?;
     tx.commit().await?;
     Ok(Ok(()))
 }

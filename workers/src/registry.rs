@@ -84,6 +84,8 @@ impl Registry {
             .on(crate::billing::sync_customer)
             .on(crate::billing::take)
             .on(crate::delivery::attempt)
+            .on(crate::dunning::remind)
+            .on(crate::dunning::sweep)
             .on(crate::endpoint::check)
             .on(crate::expiry::expire)
             .on(crate::housekeeping::keep)
@@ -94,6 +96,8 @@ impl Registry {
             .on(crate::own_domain::verify)
             .on(crate::replay::run)
             .on(crate::session_key::fetch)
+            .on(crate::trial::remind)
+            .on(crate::trial::sweep)
             .on(crate::visit::count)
             .covering(&jobs::KINDS)
     }

@@ -82,6 +82,10 @@ struct Billing {
     org_id: Text<text::OrgId>,
     /// The plan.
     plan: PlanName,
+    /// Whether the plan is suspended because an invoice stayed unpaid: nothing can be made or changed until it is paid.
+    suspended: bool,
+    /// Since when.
+    suspended_at: Option<Timestamp>,
     /// The subscription; absent where the plan is not paid for by one.
     subscription: Option<Subscription>,
     /// The newest invoices, newest first, 24 at most.
@@ -203,7 +207,14 @@ impl BillingApi {
         let org = org.filter(named).ok_or_else(no_workspace)?;
         let subscription = subscription::find(&mut conn, org.id).await?.map(|held| held.subscription.into());
         let invoices = invoice::list(&mut conn, org.id, INVOICES).await?.into_iter().map(Into::into).collect();
-        Ok(Json(Billing { org_id: org.id.to_string().into(), plan: org.plan.into(), subscription, invoices }))
+        Ok(Json(Billing {
+            org_id: org.id.to_string().into(),
+            plan: org.plan.into(),
+            suspended: org.suspended_at.is_some(),
+            suspended_at: org.suspended_at.map(Into::into),
+            subscription,
+            invoices,
+        }))
     }
 }
 
