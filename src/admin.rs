@@ -31,6 +31,8 @@ pub enum AdminCommand {
     /// List, show, retry, cancel or purge jobs.
     #[command(subcommand)]
     Jobs(job::JobCommand),
+    /// Show what is scheduled: how each entry ran last, and when it is due next.
+    Schedule,
     /// List the newest mails, sent or not: in development the mailbox.
     Mails(job::ListMails),
 }
@@ -44,13 +46,14 @@ pub async fn run(command: AdminCommand) -> anyhow::Result<()> {
     let store = jobs::store::Store::new(pool);
     match command {
         AdminCommand::CreateOrg(args) => args.run(&store, &clock).await,
-        AdminCommand::SetPlan(args) => args.run(&store).await,
+        AdminCommand::SetPlan(args) => args.run(&store, &clock).await,
         AdminCommand::BindCustomer(args) => args.run(&store, &clock).await,
         AdminCommand::CreateUser(args) => args.run(&store, &clock).await,
         AdminCommand::CreateKey(args) => args.run(&store, &clock).await,
         AdminCommand::CreateSession(args) => args.run(&store, &clock, &settings).await,
         AdminCommand::OauthClients(command) => command.run(&store, &clock).await,
         AdminCommand::Jobs(command) => command.run(&store, &clock).await,
+        AdminCommand::Schedule => job::schedule(&store, &clock).await,
         AdminCommand::Mails(args) => args.run(&store).await,
     }
 }

@@ -138,3 +138,67 @@ async fn an_occasion_of_an_earlier_version_is_answered_without_its_job() {
     let reply = ask(&app, "POST", EXPIRE, &[("x-cron-secret", CRON_SECRET)]).await.expect(202);
     assert_eq!(reply, json!({"slot": "2026-03-02T12:00:00.000Z", "repeated": true}));
 }
+
+#[test]
+fn the_file_for_vercel_asks_for_every_route_at_the_times_of_the_schedule() {
+    let crons: Vec<_> = api::cron::ROUTES
+        .iter()
+        .map(|(name, kind)| {
+            let entry = jobs::schedule::entry(kind).expect("a route announces an entry");
+            json!({"path": format!("/api/cron/{name}"), "schedule": entry.cron()})
+        })
+        .collect();
+    let file: serde_json::Value = serde_json::from_str(include_str!("../vercel.json")).unwrap();
+    assert_eq!(file["crons"], json!(crons), "vercel.json is to read: {}", json!({"crons": crons}));
+}
+
+#[tokio::test]
+async fn operators_see_how_each_entry_ran_last_and_when_it_is_due_next() {
+    let app = TestApp::start().await;
+    let known = async |kind: &str| {
+        let mut conn = app.store.pool().acquire().await.unwrap();
+        let all = jobs::schedule::run::list(&mut conn, app.clock.now()).await.unwrap();
+        assert_eq!(all.len(), ENTRIES.len());
+        serde_json::to_value(all.into_iter().find(|known| known.kind == kind).unwrap()).unwrap()
+    };
+    let before = known("codes.expire").await;
+    assert_eq!((&before["lastSlot"], &before["lastResult"]), (&json!(null), &json!(null)));
+    announce(&app).await;
+    app.clock.advance(Duration::seconds(10));
+    app.drain().await;
+    let after = known("codes.expire").await;
+    assert_eq!(after["lastSlot"], "2026-03-02T12:00:00Z");
+    assert_eq!(after["nextSlot"], "2026-03-02T12:01:00Z");
+    assert_eq!((&after["lastResult"], &after["reason"]), (&json!("done"), &json!(null)));
+    assert_eq!(after["lastStartedAt"], "2026-03-02T12:00:10Z");
+    assert!(after["tookMs"].as_i64().unwrap() >= 0 && !after["lastSuccessAt"].is_null());
+    let idle = known("marketing.send_queue").await;
+    assert_eq!(
+        (&idle["lastResult"], idle["reason"].as_str().unwrap().starts_with("nothing to send")),
+        (&json!("cancelled"), true)
+    );
+    // A run that fails is told with its reason, and when it last went well.
+    sqlx::query("alter table alerts rename to gone").execute(app.store.pool()).await.unwrap();
+    app.clock.advance(Duration::minutes(10));
+    announce(&app).await;
+    app.drain().await;
+    let failed = known("alerts.check").await;
+    assert_eq!(failed["lastResult"], "retry");
+    assert!(failed["reason"].as_str().unwrap().contains("alerts"), "{failed}");
+    assert!(failed["lastSuccessAt"].as_str().unwrap() < failed["lastStartedAt"].as_str().unwrap());
+    app.leaves_jobs("alerts.check");
+}
+
+#[tokio::test]
+async fn slots_that_nobody_announced_are_made_up_once() {
+    let app = TestApp::start().await;
+    announce(&app).await;
+    app.drain().await;
+    // Everything was down for twelve hours.
+    app.clock.advance(Duration::hours(12));
+    for _ in 0..3 {
+        announce(&app).await;
+    }
+    assert_eq!(jobs(&app).await, 1);
+    app.drain().await;
+}

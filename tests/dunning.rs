@@ -59,11 +59,11 @@ async fn ninety_days_of_an_invoice_that_fails_recovers_and_fails_again() {
     stripe.subscription("sub_1", "cus_1", "price_pro", "active", json!({}));
     stripe.tell(&app, "customer.subscription.created", "sub_1").await;
     fail(&app, &stripe, "in_1").await;
-    pass(&app, 4, 3).await;
+    pass(&app, 4, 24).await;
     // It recovers: nothing more of it.
     stripe.pay("in_1", "pi_1");
     stripe.tell(&app, "invoice.paid", "in_1").await;
-    pass(&app, 26, 6).await;
+    pass(&app, 26, 24).await;
     let mut seen = vec![
         ("2026-03-02T12:00:00Z", "A payment did not work: acme"),
         ("2026-03-05T12:00:00Z", "An invoice is still unpaid: acme"),
@@ -74,7 +74,7 @@ async fn ninety_days_of_an_invoice_that_fails_recovers_and_fails_again() {
     stripe.change("sub_1", json!({"status": "past_due"}));
     stripe.tell(&app, "customer.subscription.updated", "sub_1").await;
     fail(&app, &stripe, "in_2").await;
-    pass(&app, 14, 3).await;
+    pass(&app, 14, 24).await;
     assert!(!suspended(&app, &org).await);
     sweep(&app).await;
     assert!(suspended(&app, &org).await);
@@ -92,7 +92,7 @@ async fn ninety_days_of_an_invoice_that_fails_recovers_and_fails_again() {
     {
         assert!(warning.text.contains(words), "{words}: {}", warning.text);
     }
-    pass(&app, 10, 6).await;
+    pass(&app, 10, 24).await;
     assert_eq!(told(&app).await.len(), seen.len(), "there is nothing after that");
 
     // Paid: within seconds all is as before.
@@ -103,12 +103,12 @@ async fn ninety_days_of_an_invoice_that_fails_recovers_and_fails_again() {
     seen.push(("2026-04-25T12:00:00Z", "Your plan is back: acme"));
     assert_eq!(told(&app).await, expected(&seen));
     // And it fails once more, until it is voided.
-    pass(&app, 20, 6).await;
+    pass(&app, 20, 24).await;
     fail(&app, &stripe, "in_3").await;
-    pass(&app, 1, 6).await;
+    pass(&app, 1, 12).await;
     stripe.change("in_3", json!({"status": "void", "status_transitions": {"voided_at": app.clock.now().timestamp()}}));
     stripe.tell(&app, "invoice.voided", "in_3").await;
-    pass(&app, 15, 6).await;
+    pass(&app, 15, 24).await;
     seen.push(("2026-05-15T12:00:00Z", "A payment did not work: acme"));
     assert_eq!(told(&app).await, expected(&seen));
     assert_eq!(app.clock.now().to_rfc3339(), "2026-05-31T12:00:00+00:00", "ninety days");
@@ -129,7 +129,7 @@ async fn reminders_come_by_day_where_owners_live_also_when_clocks_are_set() {
         owner_lives(&app, &org, zone).await;
         app.clock.set(failed.parse().unwrap());
         fail(&app, &stripe, "in_1").await;
-        pass(&app, 5, 1).await;
+        pass(&app, 5, 24).await;
         let seen = expected(&[(first, "A payment did not work: acme"), (second, "An invoice is still unpaid: acme")]);
         assert_eq!(told(&app).await, seen, "{zone}");
     }
@@ -145,7 +145,7 @@ async fn every_owner_is_told_and_no_other_member() {
     sqlx::query(promote).execute(app.store.pool()).await.unwrap();
     app.sql("update users set time_zone = 'America/Los_Angeles' where name = 'member'").await;
     fail(&app, &stripe, "in_1").await;
-    pass(&app, 1, 1).await;
+    pass(&app, 1, 12).await;
     let mut seen: Vec<(String, String)> =
         crate::trial::mails(&app).await.into_iter().map(|(at, to, _)| (at, to)).collect();
     seen.sort();
@@ -171,7 +171,7 @@ async fn after_an_outage_only_the_rung_that_is_right_is_told_and_a_clock_behind_
     // Twelve hours back, and as Stripe's clock is not.
     app.clock.advance(-Duration::hours(12));
     stripe.ahead(Duration::hours(12));
-    pass(&app, 1, 1).await;
+    pass(&app, 1, 12).await;
     assert_eq!(told(&app).await, expected(&seen));
     app.clock.advance(Duration::hours(12));
     stripe.ahead(Duration::zero());
@@ -182,9 +182,9 @@ async fn after_an_outage_only_the_rung_that_is_right_is_told_and_a_clock_behind_
     assert_eq!(told(&app).await, expected(&seen));
     assert!(app.mails().await[0].text.contains("until 3 April 2026, 12:00 UTC"));
     app.clock.advance(-Duration::hours(12));
-    pass(&app, 4, 6).await;
+    pass(&app, 4, 12).await;
     assert!(!suspended(&app, &org).await);
-    pass(&app, 1, 6).await;
+    pass(&app, 1, 12).await;
     assert!(suspended(&app, &org).await);
     seen.push(("2026-04-03T12:00:00Z", "Your plan is suspended: acme"));
     assert_eq!(told(&app).await, expected(&seen));
@@ -217,7 +217,7 @@ async fn what_ends_a_debt_before_the_morning_ends_its_reminder() {
             _ => stripe.event("invoice.updated", "in_1"),
         };
         deliver(&app, &event).await.expect(200);
-        pass(&app, 30, 6).await;
+        pass(&app, 30, 24).await;
         assert!(told(&app).await.is_empty(), "{how}");
         assert!(!suspended(&app, &org).await, "{how}");
     }
@@ -231,9 +231,9 @@ async fn an_invoice_that_is_sent_counts_from_the_day_by_which_it_was_to_be_paid(
     let due = app.clock.now().timestamp() + days(30);
     stripe.invoice("in_1", "cus_1", json!({"collection_method": "send_invoice", "due_date": due}));
     stripe.tell(&app, "invoice.finalized", "in_1").await;
-    pass(&app, 30, 6).await;
+    pass(&app, 30, 24).await;
     assert!(told(&app).await.is_empty());
-    pass(&app, 4, 6).await;
+    pass(&app, 4, 24).await;
     assert_eq!(
         told(&app).await,
         expected(&[
@@ -253,7 +253,7 @@ async fn while_a_plan_is_suspended_nothing_is_made_and_nothing_is_lost() {
     let link = app.owner(&org, "POST", "/api/links", Some(body())).await.expect(201);
     let path = format!("/api/links/{}", link["id"].as_str().unwrap());
     fail(&app, &stripe, "in_1").await;
-    pass(&app, 14, 6).await;
+    pass(&app, 14, 24).await;
     sweep(&app).await;
 
     let is_locked = |reply: Reply| {

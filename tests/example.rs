@@ -69,15 +69,8 @@ async fn every_answer_has_an_example_that_the_program_gave() {
             .replace(NOWHERE, "https://hooks.example/in");
         answered.insert(operation.id.clone(), serde_json::from_str(&text).unwrap());
     }
-    for kind in [
-        "alerts.check",
-        "codes.expire",
-        "delivery.attempt",
-        "domain.verify",
-        "import.run",
-        "link_health.sweep",
-        "replay.run",
-    ] {
+    let asked = ["delivery.attempt", "domain.verify", "import.run", "replay.run"];
+    for kind in asked.into_iter().chain(api::cron::ROUTES.map(|(_, kind)| kind)) {
         app.leaves_jobs(kind);
     }
     if std::env::var_os("INKFLEET_RECORD_EXAMPLES").is_some() {

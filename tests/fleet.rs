@@ -25,6 +25,8 @@ use jobs::{
     housekeeping::KeepHouse,
     job::{Job, NewJob, Queue},
     link_health::SweepLinkHealth,
+    marketing::{SendQueued, StartCampaigns},
+    plan::AuditPlans,
     queue::{self, admin},
     schedule::ENTRIES,
     session_key::FetchSessionKeys,
@@ -175,10 +177,13 @@ fn scheduled(registry: Registry, ran: impl Fn(u32) + Copy + Send + Sync + 'stati
         .on(move |_, _: SweepLinkHealth, _| done(4))
         .on(move |_, _: CountVisits, _| done(5))
         .on(move |_, _: CheckAlerts, _| done(6))
-        .on(move |_, _: BackfillInvoices, _| done(7))
-        .on(move |_, _: SyncSnapshots, _| done(8))
-        .on(move |_, _: SweepInvoices, _| done(9))
-        .on(move |_, _: SweepTrials, _| done(10))
+        .on(move |_, _: StartCampaigns, _| done(7))
+        .on(move |_, _: SendQueued, _| done(8))
+        .on(move |_, _: AuditPlans, _| done(9))
+        .on(move |_, _: BackfillInvoices, _| done(10))
+        .on(move |_, _: SyncSnapshots, _| done(11))
+        .on(move |_, _: SweepInvoices, _| done(12))
+        .on(move |_, _: SweepTrials, _| done(13))
 }
 
 /// A fleet in this process.

@@ -20,6 +20,7 @@ mod dialect_health;
 mod dialect_schedule;
 mod dialect_secret;
 mod dialect_sign;
+mod downgrade;
 mod dunning;
 mod endpoint;
 mod event;

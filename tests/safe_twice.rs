@@ -27,7 +27,7 @@ use crate::support::{
 };
 
 /// The kinds that have a story below.
-const TOLD: [&str; 21] = [
+const TOLD: [&str; 25] = [
     "alerts.check",
     "billing.backfill_invoices",
     "billing.sync_customer",
@@ -44,6 +44,10 @@ const TOLD: [&str; 21] = [
     "link_health.ask",
     "link_health.sweep",
     "mail.send",
+    "marketing.send_queue",
+    "marketing.start_campaigns",
+    "plan.audit",
+    "plans.audit",
     "replay.run",
     "session_keys.fetch",
     "trial.remind",
@@ -467,21 +471,53 @@ async fn an_alert_is_told_once() {
         let body = json!({"targetId": link.expect(201)["id"], "kind": "silence", "hours": 1});
         app.owner(&org, "POST", "/api/alerts", Some(body)).await.expect(201);
         app.clock.advance(Duration::hours(2));
-        let mut tx = app.store.begin().await.unwrap();
-        let entry = jobs::schedule::entry("alerts.check").unwrap();
-        entry.announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
-        tx.commit().await.unwrap();
+        announce(&app, "alerts.check").await;
         run_twice(&app, &app.context, Queue::System, how).await;
         app.drain().await;
         assert_eq!(app.mails().await.len(), 1, "{how:?}");
     }
 }
 
-/// Announces scheduled work.
+/// Announces an entry's slot.
 async fn announce(app: &TestApp, kind: &str) {
     let mut tx = app.store.begin().await.unwrap();
-    jobs::schedule::entry(kind).unwrap().announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
+    let entry = jobs::schedule::entry(kind).unwrap();
+    entry.announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
     tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_plan_that_is_exceeded_is_told_once() {
+    for how in BOTH {
+        let app = TestApp::start().await;
+        let org = app.org("acme").await;
+        for _ in 0..4 {
+            app.endpoint(&org, "inkode", "http://127.0.0.1:9/", &[]).await;
+        }
+        let mut tx = app.store.begin().await.unwrap();
+        jobs::plan::change(&mut tx, org.id, domain::plan::Plan::Free, app.clock.now(), &app.chance).await.unwrap();
+        tx.commit().await.unwrap();
+        run_twice(&app, &app.context, Queue::System, how).await;
+        app.drain().await;
+        let kinds: Vec<String> = app.mails().await.into_iter().map(|mail| mail.kind).collect();
+        assert_eq!(kinds, ["plan.exceeded"], "{how:?}");
+        announce(&app, "plans.audit").await;
+        run_twice(&app, &app.context, Queue::System, how).await;
+        app.drain().await;
+        assert_eq!(app.mails().await.len(), 1, "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn marketing_has_nothing_to_send_however_often() {
+    for how in BOTH {
+        for kind in ["marketing.start_campaigns", "marketing.send_queue"] {
+            let app = TestApp::start().await;
+            announce(&app, kind).await;
+            run_twice(&app, &app.context, Queue::System, how).await;
+            assert_eq!(app.mails().await.len(), 0, "{how:?}");
+        }
+    }
 }
 
 /// An organisation whose customer at Stripe has a subscription, and an invoice whose payment failed; and a hook that hears

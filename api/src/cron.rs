@@ -10,6 +10,8 @@ use jobs::{
     expiry::ExpireCodes,
     job::Job as _,
     link_health::SweepLinkHealth,
+    marketing::{SendQueued, StartCampaigns},
+    plan::AuditPlans,
     schedule,
     trial::SweepTrials,
 };
@@ -28,12 +30,15 @@ use crate::{
 };
 
 /// The last part of each path, and the kind of the schedule's entry that it announces.
-pub const ROUTES: [(&str, &str); 7] = [
+pub const ROUTES: [(&str, &str); 10] = [
     ("billing-snapshot-sync", SyncSnapshots::KIND),
+    ("downgrade-audit", AuditPlans::KIND),
     ("dunning-reminders", SweepInvoices::KIND),
     ("expire", ExpireCodes::KIND),
     ("invoice-records-backfill", BackfillInvoices::KIND),
     ("link-health-checks", SweepLinkHealth::KIND),
+    ("marketing-campaigns", StartCampaigns::KIND),
+    ("marketing-send-queue", SendQueued::KIND),
     ("qr-alerts", CheckAlerts::KIND),
     ("trial-reminders", SweepTrials::KIND),
 ];

@@ -1,6 +1,6 @@
 //! What can go wrong in a request, before it has any surface's shape.
 
-use domain::quota::Full;
+use domain::{downgrade::Beyond, quota::Full};
 use poem::http::StatusCode;
 
 /// One field that breaks a rule.
@@ -168,6 +168,13 @@ impl From<Full> for Failure {
     /// 402.
     fn from(full: Full) -> Self {
         Self { full: Some(Box::new(full)), ..Self::new(StatusCode::PAYMENT_REQUIRED, "plan_limit", full.to_string()) }
+    }
+}
+
+impl From<Beyond> for Failure {
+    /// 402.
+    fn from(beyond: Beyond) -> Self {
+        Self::new(StatusCode::PAYMENT_REQUIRED, "plan_locked", beyond.to_string())
     }
 }
 

@@ -1,219 +1,41 @@
 //! iloveQR's webhooks: `/api/v1/organizations/{orgId}/webhooks`, opened by an `ilqr_` key; camelCase.
 
+mod shape;
+
 use domain::{
     caller::Caller,
-    delivery::{self, Delivery, Filter},
+    delivery::{self, Filter},
     dialect::DialectName,
     endpoint::{self, Endpoint},
     id::OrgId,
 };
 use poem::Request;
 use poem_openapi::{
-    ApiResponse, Enum, Object, OpenApi,
+    ApiResponse, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
 };
-use serde::Deserialize;
 
+use self::shape::{
+    IloveqrLogPage, IloveqrTest, IloveqrTestInput, IloveqrWebhook, IloveqrWebhookInput, IloveqrWebhookPage,
+    IloveqrWebhookUpdate,
+};
 use crate::{
     app::App,
     auth::{Auth, IloveqrKey},
+    deleted::Deleted,
     failure::Failure,
     idempotency::{Created, Once},
-    inkode::DeliveryState,
     input::{Input, OptionalInput},
     page,
     server::{Tag, request_id},
     surface::{Failed, Iloveqr},
     text::{self, Text},
-    timestamp::Timestamp,
     webhook::{self, Draft, Names, Patch},
 };
 
 const NAMES: Names = Names { events: "events", name: "name" };
 const DIALECT: DialectName = DialectName::Iloveqr;
-
-/// A new webhook.
-#[derive(Debug, Object, Deserialize)]
-#[oai(example)]
-struct IloveqrWebhookInput {
-    /// Where it is: https, no private address.
-    url: Text<text::Target>,
-    /// What it subscribes to.
-    #[oai(validator(min_items = 1, unique_items))]
-    events: Vec<Text<text::IloveqrEventType>>,
-    /// Your own signing secret: 8 to 255 printable ASCII characters.
-    secret: Text<text::IloveqrSecret>,
-}
-
-impl poem_openapi::types::Example for IloveqrWebhookInput {
-    fn example() -> Self {
-        Self {
-            url: "https://hooks.example.com/iloveqr".into(),
-            events: vec!["qr.scanned".into(), "qr.created".into()],
-            secret: "a-secret-of-your-own".into(),
-        }
-    }
-}
-
-/// A webhook's settings anew; what is not given stays.
-#[derive(Debug, Object, Deserialize)]
-#[oai(example)]
-struct IloveqrWebhookUpdate {
-    /// Where it is.
-    url: Option<Text<text::Target>>,
-    /// What it subscribes to.
-    #[oai(validator(min_items = 1, unique_items))]
-    events: Option<Vec<Text<text::IloveqrEventType>>>,
-    /// A new signing secret.
-    secret: Option<Text<text::IloveqrSecret>>,
-    /// Switched on.
-    enabled: Option<bool>,
-}
-
-impl poem_openapi::types::Example for IloveqrWebhookUpdate {
-    fn example() -> Self {
-        Self { url: None, events: Some(vec!["qr.scanned".into()]), secret: None, enabled: Some(true) }
-    }
-}
-
-/// How a webhook does.
-#[derive(Debug, Clone, Copy, Enum)]
-#[oai(rename_all = "lowercase")]
-enum IloveqrStatus {
-    /// It takes deliveries.
-    Active,
-    /// It fails; its owner was told.
-    Degraded,
-    /// Switched off, by its owner or after too many failures.
-    Disabled,
-}
-
-/// A webhook.
-#[derive(Debug, Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
-struct IloveqrWebhook {
-    /// Its id.
-    id: Text<text::IloveqrWebhookId>,
-    /// The organisation.
-    organization_id: Text<text::OrgId>,
-    /// Where it is.
-    url: Text<text::Url>,
-    /// What it subscribes to.
-    events: Vec<Text<text::IloveqrEventType>>,
-    /// Your switch.
-    enabled: bool,
-    /// How it does.
-    status: IloveqrStatus,
-    /// The last request.
-    last_delivery_at: Option<Timestamp>,
-    /// When it was made.
-    created_at: Timestamp,
-    /// When its settings last changed.
-    updated_at: Timestamp,
-}
-
-impl From<Endpoint> for IloveqrWebhook {
-    fn from(endpoint: Endpoint) -> Self {
-        let status = match endpoint.health {
-            _ if !endpoint.takes_deliveries() => IloveqrStatus::Disabled,
-            domain::dialect::Health::Degraded => IloveqrStatus::Degraded,
-            _ => IloveqrStatus::Active,
-        };
-        Self {
-            id: endpoint.public_id().into(),
-            organization_id: endpoint.org_id.to_string().into(),
-            events: webhook::subscriptions(&endpoint),
-            url: endpoint.url.into(),
-            enabled: endpoint.enabled,
-            status,
-            last_delivery_at: endpoint.last_delivery_at.map(Into::into),
-            created_at: endpoint.created_at.into(),
-            updated_at: endpoint.updated_at.into(),
-        }
-    }
-}
-
-/// A page of webhooks, newest first.
-#[derive(Debug, Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
-struct IloveqrWebhookPage {
-    /// The webhooks.
-    data: Vec<IloveqrWebhook>,
-    /// The `cursor` of the next page; absent on the last.
-    next_cursor: Option<Text<text::IloveqrWebhookId>>,
-}
-
-/// A delivery, as the log shows it.
-#[derive(Debug, Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
-struct IloveqrLogEntry {
-    /// The delivery.
-    id: Text<text::DeliveryId>,
-    /// The event it carries.
-    event_id: Text<text::EventId>,
-    /// The event's type.
-    event: Text<text::IloveqrEventType>,
-    /// Where it stands.
-    status: DeliveryState,
-    /// Why.
-    message: String,
-    /// Requests made.
-    attempts: i32,
-    /// When the next attempt is due.
-    next_attempt_at: Option<Timestamp>,
-    /// When it was made.
-    created_at: Timestamp,
-}
-
-impl From<Delivery> for IloveqrLogEntry {
-    fn from(row: Delivery) -> Self {
-        Self {
-            id: row.id.to_string().into(),
-            event_id: row.event_id.to_string().into(),
-            event: row.event_type.into(),
-            status: row.state.into(),
-            message: row.reason,
-            attempts: row.attempts,
-            next_attempt_at: row.next_attempt_at.map(Into::into),
-            created_at: row.created_at.into(),
-        }
-    }
-}
-
-/// A page of the log, newest first.
-#[derive(Debug, Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
-struct IloveqrLogPage {
-    /// The deliveries.
-    data: Vec<IloveqrLogEntry>,
-    /// The `cursor` of the next page; absent on the last.
-    next_cursor: Option<Text<text::DeliveryId>>,
-}
-
-/// What a test sends.
-#[derive(Debug, Object, Deserialize)]
-#[oai(example)]
-struct IloveqrTestInput {
-    /// The event type; the first that the webhook subscribes to if not given.
-    event: Option<Text<text::IloveqrEventType>>,
-}
-
-impl poem_openapi::types::Example for IloveqrTestInput {
-    fn example() -> Self {
-        Self { event: Some("qr.scanned".into()) }
-    }
-}
-
-/// A test under way.
-#[derive(Debug, Object)]
-#[oai(rename_all = "camelCase")]
-struct IloveqrTest {
-    /// The event that was made for it.
-    event_id: Text<text::EventId>,
-    /// Its delivery, as the log shows it.
-    delivery_id: Text<text::DeliveryId>,
-}
 
 /// The answer to a test.
 #[derive(Debug, ApiResponse)]
@@ -221,14 +43,6 @@ enum TestAccepted {
     /// On its way.
     #[oai(status = 202)]
     Accepted(Json<IloveqrTest>),
-}
-
-/// The answer to a deletion.
-#[derive(Debug, ApiResponse)]
-enum Deleted {
-    /// Gone.
-    #[oai(status = 204)]
-    Gone,
 }
 
 /// iloveQR's routes.
@@ -257,8 +71,7 @@ impl IloveqrApi {
         let before =
             webhook::position(&mut conn, &auth.0, Some(DIALECT), cursor.0.as_deref(), page::wrong_cursor).await?;
         let rows = endpoint::list(&mut conn, auth.0.org_id, Some(DIALECT), before, limit + 1).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.public_id().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.public_id());
         Ok(Json(IloveqrWebhookPage { data: rows.into_iter().map(Into::into).collect(), next_cursor }))
     }
 
@@ -404,8 +217,7 @@ impl IloveqrApi {
         let endpoint = self.find(&auth.0, &org_id.0, &webhook_id.0).await?;
         let mut conn = self.0.store.pool().acquire().await?;
         let rows = delivery::list(&mut conn, auth.0.org_id, endpoint.id, &filter, limit + 1).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.id.to_string());
         Ok(Json(IloveqrLogPage { data: rows.into_iter().map(Into::into).collect(), next_cursor }))
     }
 }

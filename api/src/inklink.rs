@@ -6,7 +6,7 @@ use domain::{
     endpoint::{self, Endpoint},
 };
 use poem_openapi::{
-    ApiResponse, Enum, Object, OpenApi,
+    Enum, Object, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
 };
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::{
     app::App,
     auth::{Auth, InklinkKey},
+    deleted::Deleted,
     failure::Failure,
     idempotency::{Created, Once},
     input::Input,
@@ -150,14 +151,6 @@ struct InklinkEndpointPage {
     last_id: Option<Text<text::InklinkEndpointId>>,
     /// Whether a page follows.
     has_more: bool,
-}
-
-/// The answer to a deletion.
-#[derive(Debug, ApiResponse)]
-enum Deleted {
-    /// Gone.
-    #[oai(status = 204)]
-    Gone,
 }
 
 /// InkLink's routes.

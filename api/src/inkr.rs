@@ -20,6 +20,7 @@ use serde::Deserialize;
 use crate::{
     app::App,
     auth::{Auth, InkrKey},
+    deleted::Deleted,
     failure::Failure,
     idempotency::{Created, Once},
     input::{Input, OptionalInput},
@@ -182,14 +183,6 @@ enum TestAccepted {
     /// On its way.
     #[oai(status = 202)]
     Accepted(Json<InkrTest>),
-}
-
-/// The answer to a deletion.
-#[derive(Debug, ApiResponse)]
-enum Deleted {
-    /// Gone.
-    #[oai(status = 204)]
-    Gone,
 }
 
 /// Inkr's routes.

@@ -10,6 +10,7 @@ pub mod cookie;
 pub mod cors;
 pub mod cron;
 mod csv_file;
+mod deleted;
 pub mod failure;
 mod heavy;
 pub mod idempotency;

@@ -1,11 +1,11 @@
 //! Gauges that are read from Postgres when somebody asks for the metrics.
 
 use domain::{dialect::Health, endpoint};
-use jobs::queue::admin::depths;
+use jobs::{queue::admin::depths, schedule};
 
 use crate::App;
 
-/// Reads the depth of the queues and the health of the endpoints.
+/// Reads the depth of the queues, the health of the endpoints, and when scheduled work last ended well.
 pub async fn refresh(app: &App) {
     let read = async {
         let mut conn = app.store.pool().acquire().await?;
@@ -23,6 +23,12 @@ pub async fn refresh(app: &App) {
             // A health that nobody has any more is zero, not what it was.
             let count = counts.iter().find(|(of, _)| *of == health).map_or(0, |(_, count)| *count);
             metrics::gauge!("inkfleet_endpoints", "health" => health.as_str()).set(count as f64);
+        }
+        for entry in schedule::run::list(&mut conn, app.clock.now()).await? {
+            if let Some(at) = entry.last_success_at {
+                metrics::gauge!("inkfleet_schedule_last_success_timestamp_seconds", "entry" => entry.kind)
+                    .set(at.timestamp() as f64);
+            }
         }
         Ok::<_, sqlx::Error>(())
     };

@@ -2,7 +2,12 @@
 
 use std::str::FromStr;
 
-use crate::failure::Failure;
+use domain::{
+    id::InvalidId,
+    place::{After, Sort},
+};
+
+use crate::{failure::Failure, text::Text};
 
 /// The limit where none is asked for.
 pub const LIMIT: i64 = 25;
@@ -26,6 +31,15 @@ pub fn cursor<T: FromStr>(asked: Option<&str>) -> Result<Option<T>, Failure> {
     }
 }
 
+/// A cursor in a list of several orders: a place in that of `sort`.
+pub fn place<I: FromStr<Err = InvalidId>>(asked: Option<&str>, sort: Sort) -> Result<Option<After<I>>, Failure> {
+    let after = cursor::<After<I>>(asked)?;
+    if after.as_ref().is_some_and(|after| after.sort != sort) {
+        return Err(wrong_cursor());
+    }
+    Ok(after)
+}
+
 /// The failure where a cursor is none of ours.
 pub fn wrong_cursor() -> Failure {
     Failure::field("cursor", "must be the nextCursor of a page before")
@@ -36,4 +50,11 @@ pub fn split<T>(mut rows: Vec<T>, limit: i64) -> (Vec<T>, bool) {
     let more = rows.len() as i64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(0));
     (rows, more)
+}
+
+/// The same with the cursor of what follows; `place` spells that behind a row.
+pub fn turn<T, F>(rows: Vec<T>, limit: i64, place: impl Fn(&T) -> String) -> (Vec<T>, Option<Text<F>>) {
+    let (rows, more) = split(rows, limit);
+    let next = rows.last().filter(|_| more).map(|row| place(row).into());
+    (rows, next)
 }

@@ -1,29 +1,33 @@
 //! QR Code Agency's webhooks: `/api/v1/webhooks/`, opened by a session or an `smk_` key; integer ids, trailing slashes.
 
+mod shape;
+
 use domain::{
-    attempt::{self, Logged},
+    attempt,
     caller::Caller,
-    dialect::{DialectName, Health},
+    dialect::DialectName,
     endpoint::{self, Endpoint},
 };
 use poem_openapi::{
-    ApiResponse, Enum, Object, OpenApi,
+    ApiResponse, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
 };
-use serde::Deserialize;
 
+use self::shape::{
+    QrstudioDeliveryPage, QrstudioRotation, QrstudioSwitch, QrstudioWebhook, QrstudioWebhookCreated,
+    QrstudioWebhookInput, QrstudioWebhookList, QrstudioWebhookPatch,
+};
 use crate::{
     app::App,
     auth::{Auth, QrstudioToken},
     failure::Failure,
     idempotency::{Created, Once},
-    input::{self, Input},
+    input::Input,
     page,
     server::Tag,
     surface::{Failed, Qrstudio},
     text::{self, Text},
-    timestamp::Timestamp,
     webhook::{self, Draft, Names, Patch},
 };
 
@@ -31,227 +35,6 @@ const NAMES: Names = Names { events: "events", name: "description" };
 const DIALECT: DialectName = DialectName::Qrstudio;
 /// The document gives subscriptions no pages; this is more than anybody's.
 const LIST_MAX: i64 = 1000;
-
-/// How a subscription does.
-#[derive(Debug, Clone, Copy, Enum, PartialEq, Eq, Deserialize)]
-#[oai(rename_all = "lowercase")]
-#[serde(rename_all = "lowercase")]
-enum QrstudioStatus {
-    /// It takes deliveries.
-    Active,
-    /// It fails; its owner was told.
-    Degraded,
-    /// Switched off, by its owner or after a day of failures.
-    Disabled,
-}
-
-/// What a subscription's status can be set to.
-#[derive(Debug, Clone, Copy, Enum, PartialEq, Eq, Deserialize)]
-#[oai(rename_all = "lowercase")]
-#[serde(rename_all = "lowercase")]
-enum QrstudioSwitch {
-    /// Takes deliveries.
-    Active,
-    /// Paused.
-    Disabled,
-}
-
-/// A new subscription.
-#[derive(Debug, Object, Deserialize)]
-#[oai(example)]
-struct QrstudioWebhookInput {
-    /// Where it is: https, at most 2,000 characters, no private address.
-    url: Text<text::Target>,
-    /// What it is for, at most 200 characters.
-    description: Option<Text<text::Name>>,
-    /// What it subscribes to: one or more of the five types.
-    #[oai(validator(min_items = 1, max_items = 5, unique_items))]
-    events: Vec<Text<text::QrstudioEventType>>,
-}
-
-impl poem_openapi::types::Example for QrstudioWebhookInput {
-    fn example() -> Self {
-        Self {
-            url: "https://hooks.example.com/qrstudio".into(),
-            description: Some("Scan statistics".into()),
-            events: vec!["scan.created".into(), "quota.threshold_75".into()],
-        }
-    }
-}
-
-/// What changes in a subscription; what is not given stays.
-#[derive(Debug, Object, Deserialize)]
-#[oai(example)]
-struct QrstudioWebhookPatch {
-    /// Where it is.
-    url: Option<Text<text::Target>>,
-    /// What it is for.
-    description: Option<Text<text::Name>>,
-    /// What it subscribes to.
-    #[oai(validator(min_items = 1, max_items = 5, unique_items))]
-    events: Option<Vec<Text<text::QrstudioEventType>>>,
-    /// `disabled` pauses it, `active` switches it on again.
-    #[serde(default, deserialize_with = "input::word")]
-    status: Option<QrstudioSwitch>,
-}
-
-impl poem_openapi::types::Example for QrstudioWebhookPatch {
-    fn example() -> Self {
-        Self {
-            url: None,
-            description: Some("Scan statistics, staging".into()),
-            events: Some(vec!["scan.created".into()]),
-            status: Some(QrstudioSwitch::Active),
-        }
-    }
-}
-
-/// A subscription.
-#[derive(Debug, Object)]
-struct QrstudioWebhook {
-    /// Its id.
-    id: i64,
-    /// Where it is.
-    url: Text<text::Url>,
-    /// What it is for.
-    description: String,
-    /// What it subscribes to.
-    events: Vec<Text<text::QrstudioEventType>>,
-    /// How it does.
-    status: QrstudioStatus,
-    /// Failed attempts since the last success.
-    consecutive_failures: i32,
-    /// The last request.
-    #[oai(nullable)]
-    last_delivery_at: Option<Timestamp>,
-    /// What it answered last.
-    #[oai(nullable)]
-    last_response_status: Option<i32>,
-    /// When it was made.
-    created_at: Timestamp,
-}
-
-/// A subscription that was just made.
-#[derive(Debug, Object)]
-struct QrstudioWebhookCreated {
-    /// Its id.
-    id: i64,
-    /// Where it is.
-    url: Text<text::Url>,
-    /// What it is for.
-    description: String,
-    /// What it subscribes to.
-    events: Vec<Text<text::QrstudioEventType>>,
-    /// The signing secret, `whsec_…`: here, and never again.
-    secret: String,
-    /// How it does.
-    status: QrstudioStatus,
-    /// Failed attempts since the last success.
-    consecutive_failures: i32,
-    /// When it was made.
-    created_at: Timestamp,
-}
-
-impl QrstudioWebhookCreated {
-    fn new(endpoint: Endpoint, secret: Option<String>) -> Self {
-        let QrstudioWebhook { id, url, description, events, status, consecutive_failures, created_at, .. } =
-            endpoint.into();
-        let secret = secret.unwrap_or_default();
-        Self { id, url, description, events, secret, status, consecutive_failures, created_at }
-    }
-}
-
-impl From<Endpoint> for QrstudioWebhook {
-    fn from(endpoint: Endpoint) -> Self {
-        Self {
-            id: endpoint.number,
-            events: webhook::subscriptions(&endpoint),
-            status: match endpoint.health {
-                _ if !endpoint.takes_deliveries() => QrstudioStatus::Disabled,
-                Health::Degraded => QrstudioStatus::Degraded,
-                _ => QrstudioStatus::Active,
-            },
-            url: endpoint.url.into(),
-            description: endpoint.name,
-            consecutive_failures: endpoint.failures_in_row,
-            last_delivery_at: endpoint.last_delivery_at.map(Into::into),
-            last_response_status: endpoint.last_response_status,
-            created_at: endpoint.created_at.into(),
-        }
-    }
-}
-
-/// The subscriptions, newest first.
-#[derive(Debug, Object)]
-struct QrstudioWebhookList {
-    /// The subscriptions.
-    results: Vec<QrstudioWebhook>,
-}
-
-/// A new secret.
-#[derive(Debug, Object)]
-struct QrstudioRotation {
-    /// The subscription.
-    id: i64,
-    /// The new secret; the old one is void.
-    secret: String,
-    /// When it was made.
-    rotated_at: Timestamp,
-}
-
-/// One request to the subscription's URL.
-#[derive(Debug, Object)]
-struct QrstudioDelivery {
-    /// Its id.
-    id: i64,
-    /// The event's type.
-    event: Text<text::QrstudioEventType>,
-    /// The status that came back.
-    #[oai(nullable)]
-    response_status: Option<i32>,
-    /// The beginning of the answer, at most 16 KiB.
-    response_body: String,
-    /// How long it took, in milliseconds.
-    duration_ms: i32,
-    /// What went wrong; empty otherwise.
-    error: String,
-    /// Whether the receiver took it: any 2xx.
-    succeeded: bool,
-    /// When it left.
-    created_at: Timestamp,
-}
-
-impl From<Logged> for QrstudioDelivery {
-    fn from(row: Logged) -> Self {
-        // An integer that JavaScript can hold: 48 random bits of the delivery's id, and the number of the request.
-        let random = row.delivery_id.0.as_u128() as i64 & 0xffff_ffff_ffff;
-        Self {
-            id: (random << 5) | i64::from(row.number & 0x1f),
-            event: row.event_type.into(),
-            succeeded: row.status.is_some_and(|status| (200..300).contains(&status)),
-            response_status: row.status,
-            response_body: row.response_body,
-            duration_ms: row.duration_ms,
-            error: row.error,
-            created_at: row.started_at.into(),
-        }
-    }
-}
-
-/// A page of requests, newest first.
-#[derive(Debug, Object)]
-struct QrstudioDeliveryPage {
-    /// How many there are in all.
-    count: i64,
-    /// The address of the next page.
-    #[oai(nullable)]
-    next: Option<Text<text::Url>>,
-    /// The address of the page before.
-    #[oai(nullable)]
-    previous: Option<Text<text::Url>>,
-    /// The requests.
-    results: Vec<QrstudioDelivery>,
-}
 
 /// The answer to a deletion.
 #[derive(Debug, ApiResponse)]

@@ -8,10 +8,12 @@ use domain::{
     caller::Caller,
     delivery,
     dialect::{self, Dialect, DialectName, Health, Shown},
+    downgrade,
     endpoint::{self, Endpoint, NewEndpoint, secret_context},
     event::NewEvent,
     id::{DeliveryId, EndpointId, EventId},
     json::JsonText,
+    plan::Quota,
 };
 use jobs::{event::publish_test, store::Tx};
 use poem_openapi::types::ToJSON;
@@ -213,6 +215,12 @@ pub async fn update(
     let was_on = endpoint.takes_deliveries();
     let secret = patch.secret.clone();
     let mut endpoint = changed(endpoint, patch, now);
+    // What is beyond the plan can be switched off.
+    if endpoint.takes_deliveries()
+        && let Some(edge) = downgrade::edge(&mut tx, caller.org_id, Quota::Endpoints).await?
+    {
+        edge.check(endpoint.id.0)?;
+    }
     if !was_on && endpoint.takes_deliveries() {
         rule::plan(caller, dialect)?;
         rule::room(caller, dialect, &mut tx).await?;

@@ -17,7 +17,7 @@ pub use self::{
 };
 use crate::{
     id::{BarcodeId, LabelId, OrgId, UserId},
-    link::escaped,
+    place::containing,
 };
 
 /// The longest name, in characters.
@@ -208,7 +208,7 @@ pub async fn list(
         org_id.0,
         before.map_or(Uuid::max(), |id| id.0),
         wanted.filter.name(),
-        wanted.search.as_ref().map(|text| format!("%{}%", escaped(text))),
+        wanted.search.as_deref().map(containing),
         wanted.kind.map(Kind::name),
         wanted.folder_id.map(|id| id.0),
         wanted.tag_id.map(|id| id.0),
@@ -253,7 +253,7 @@ pub async fn library(
              and ($2::text is null or b.name ilike $2 or b.value ilike $2) and ($3::uuid is null or b.folder_id = $3)
            order by b.id desc limit $4"#,
         org_id.0,
-        search.map(|text| format!("%{}%", escaped(text))),
+        search.map(containing),
         folder_id.map(|id| id.0),
         limit,
     )

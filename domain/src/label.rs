@@ -32,6 +32,14 @@ impl Kind {
         }
     }
 
+    /// What one must be to be given to a thing.
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::Folder => "must be a folder of yours that is not archived",
+            Self::Tag => "must be a tag of yours that is not archived",
+        }
+    }
+
     /// What stands before the 26 characters of an id, with its underscore.
     pub const fn prefix(self) -> &'static str {
         match self {

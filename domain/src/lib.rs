@@ -19,6 +19,7 @@ pub mod colour;
 pub mod conversion;
 pub mod delivery;
 pub mod dialect;
+pub mod downgrade;
 pub mod dunning;
 pub mod endpoint;
 pub mod event;

@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod billing;
 mod letter;
+pub mod plan;
 pub mod webhook;
 
 use chrono::{DateTime, Utc};

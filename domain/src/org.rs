@@ -5,7 +5,12 @@ use std::{fmt, str::FromStr};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::{chance::Chance, id::OrgId, plan::Plan, user::EmailAddress};
+use crate::{
+    chance::Chance,
+    id::OrgId,
+    plan::{Plan, Quota},
+    user::EmailAddress,
+};
 
 /// The name of an organisation in addresses: 1 to 63 of `a` to `z`, digits and `-`, not beginning with `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::Type, serde::Serialize)]
@@ -119,6 +124,30 @@ pub async fn create(
 /// The organisation with that id.
 pub async fn find(conn: &mut PgConnection, id: OrgId) -> Result<Option<Org>, sqlx::Error> {
     select!("where id = $1", id.0).fetch_optional(conn).await
+}
+
+/// The organisation with that id, held against other changes until the transaction ends.
+pub async fn lock(conn: &mut PgConnection, id: OrgId) -> Result<Option<Org>, sqlx::Error> {
+    select!("where id = $1 for no key update", id.0).fetch_optional(conn).await
+}
+
+/// Organisations with ids greater than `after` whose plan limits them or did when they were last looked at, by id.
+pub async fn limited(conn: &mut PgConnection, after: OrgId, limit: i64) -> Result<Vec<OrgId>, sqlx::Error> {
+    let endless: Vec<&str> = Plan::ALL
+        .into_iter()
+        .filter(|plan| Quota::ALL.iter().all(|of| plan.includes(*of).is_none()))
+        .map(Plan::name)
+        .collect();
+    sqlx::query_scalar!(
+        r#"select id as "id: OrgId" from organizations o
+           where id > $1 and (plan <> all($2) or exists (select from downgrades d where d.org_id = o.id))
+           order by id limit $3"#,
+        after.0,
+        &endless as &[&str],
+        limit,
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// The organisation with that slug.

@@ -1,5 +1,5 @@
-//! The orders of lists, and places in them. A place holds what the order goes by, so that a page begins where the one before
-//! ended, also when the thing there was renamed or deleted meanwhile.
+//! The orders of lists, places in them, and what they are searched for. A place holds what the order goes by, so that a page
+//! begins where the one before ended, also when the thing there was renamed or deleted meanwhile.
 
 use std::{fmt, str::FromStr};
 
@@ -69,4 +69,9 @@ impl<I: FromStr<Err = InvalidId>> FromStr for After<I> {
             Ok(Self { sort: Sort::Title, title, ..place })
         }
     }
+}
+
+/// The pattern (of `ilike`) of whatever contains a text; none of its characters is a wildcard.
+pub(crate) fn containing(text: &str) -> String {
+    format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
 }

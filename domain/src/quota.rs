@@ -7,12 +7,16 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 
 use crate::{
+    downgrade::Use,
     id::OrgId,
     plan::{Plan, Quota},
 };
 
 /// The shares of a month's quota that are told, in per cent.
 pub const THRESHOLDS: [i16; 2] = [75, 100];
+
+/// The shares of a quota that are written about, in per cent.
+pub const WRITTEN: [i16; 2] = [80, 100];
 
 /// The plan has no room for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -101,4 +105,30 @@ pub async fn note_thresholds(
     )
     .fetch_all(conn)
     .await
+}
+
+/// Notes which of [`WRITTEN`] the use of something has reached in `month` (its first day); returns the greatest that was not
+/// noted before.
+pub async fn note_mail(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    of: Use,
+    month: NaiveDate,
+    now: DateTime<Utc>,
+) -> Result<Option<i16>, sqlx::Error> {
+    let Some(most) = of.most else { return Ok(None) };
+    let reached = WRITTEN.iter().copied().filter(|percent| of.used * 100 >= most * i64::from(*percent));
+    let noted = sqlx::query_scalar!(
+        "insert into quota_notices (org_id, quota, month, percent, created_at)
+         select $1, $2, $3, unnest($4::smallint[]), $5 on conflict do nothing returning percent",
+        org_id.0,
+        // Beside the events that tell of the same quota at shares of their own.
+        format!("{}:mail", of.quota.name()),
+        month,
+        &reached.collect::<Vec<_>>(),
+        now,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(noted.into_iter().max())
 }

@@ -129,7 +129,7 @@ pub async fn take_subscription(
     let plan = subscription.plan_after(org.plan);
     if plan != org.plan {
         tracing::info!(org = %org_id, before = org.plan.name(), after = plan.name(), "the plan follows the subscription");
-        org::set_plan(tx, org_id, plan).await?;
+        crate::plan::change(tx, org_id, plan, now, chance).await?;
     }
     let happened = happened(org_id, held.as_ref(), &subscription, plan, stated_at);
     subscription::put(tx, org_id, &Held { subscription, stated_at }, now).await?;

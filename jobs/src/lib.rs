@@ -19,7 +19,9 @@ pub mod lane;
 pub mod link;
 pub mod link_health;
 pub mod mail;
+pub mod marketing;
 pub mod own_domain;
+pub mod plan;
 pub mod qr;
 pub mod queue;
 pub mod quota;
@@ -33,7 +35,7 @@ pub mod visit;
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 25] = [
     alert::CheckAlerts::KIND,
     billing::BackfillInvoices::KIND,
     billing::SyncCustomer::KIND,
@@ -49,7 +51,11 @@ pub const KINDS: [&str; 21] = [
     link_health::AskHost::KIND,
     link_health::SweepLinkHealth::KIND,
     mail::SendMail::KIND,
+    marketing::SendQueued::KIND,
+    marketing::StartCampaigns::KIND,
     own_domain::VerifyDomain::KIND,
+    plan::AuditPlan::KIND,
+    plan::AuditPlans::KIND,
     replay::RunReplay::KIND,
     session_key::FetchSessionKeys::KIND,
     trial::RemindTrial::KIND,

@@ -3,6 +3,8 @@
 //! There is no leader. Each process announces each slot, and [`queue::enqueue_once`] makes one job of it; an HTTP cron
 //! route uses the same slots.
 
+pub mod run;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{chance::Chance, id::OrgId};
 
@@ -14,6 +16,8 @@ use crate::{
     housekeeping::KeepHouse,
     job::{Job, NewJob},
     link_health::SweepLinkHealth,
+    marketing::{SendQueued, StartCampaigns},
+    plan::AuditPlans,
     queue::{self, Occasion},
     session_key::FetchSessionKeys,
     store::Tx,
@@ -31,7 +35,7 @@ pub struct Entry {
 }
 
 /// Everything that is scheduled.
-pub const ENTRIES: [Entry; 10] = [
+pub const ENTRIES: [Entry; 13] = [
     Entry {
         kind: CheckAlerts::KIND,
         every: TimeDelta::minutes(10),
@@ -73,6 +77,21 @@ pub const ENTRIES: [Entry; 10] = [
         make: |now, chance| NewJob::new(OrgId::SYSTEM, &SweepLinkHealth {}, now, chance),
     },
     Entry {
+        kind: StartCampaigns::KIND,
+        every: TimeDelta::minutes(5),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &StartCampaigns {}, now, chance),
+    },
+    Entry {
+        kind: SendQueued::KIND,
+        every: TimeDelta::minutes(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &SendQueued {}, now, chance),
+    },
+    Entry {
+        kind: AuditPlans::KIND,
+        every: TimeDelta::hours(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &AuditPlans {}, now, chance),
+    },
+    Entry {
         kind: FetchSessionKeys::KIND,
         every: TimeDelta::minutes(5),
         make: |now, chance| NewJob::new(OrgId::SYSTEM, &FetchSessionKeys {}, now, chance),
@@ -90,6 +109,18 @@ impl Entry {
         let every = self.every.num_seconds();
         let start = now.timestamp().div_euclid(every) * every;
         DateTime::from_timestamp(start, 0).unwrap_or(now)
+    }
+
+    /// The same times as cron writes them: every so many minutes, hours or days.
+    pub fn cron(&self) -> String {
+        let (minutes, hours) = (self.every.num_minutes(), self.every.num_hours());
+        match (minutes, hours) {
+            (1, _) => "* * * * *".to_owned(),
+            (minutes, 0) => format!("*/{minutes} * * * *"),
+            (_, 1) => "0 * * * *".to_owned(),
+            (_, hours) if hours < 24 => format!("0 */{hours} * * *"),
+            _ => "0 0 * * *".to_owned(),
+        }
     }
 
     /// Announces the slot of `now`, for the HTTP request `request_id` if one asks for it.

@@ -84,10 +84,10 @@ pub struct SetPlan {
 }
 
 impl SetPlan {
-    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+    pub(super) async fn run(self, store: &Store, clock: &Clock) -> anyhow::Result<()> {
         let mut tx = store.begin().await?;
         let org = find_org(&mut tx, &self.org).await?;
-        org::set_plan(&mut tx, org.id, self.plan).await?;
+        jobs::plan::change(&mut tx, org.id, self.plan, clock.now(), &Chance::system()).await?;
         tx.commit().await?;
         print(&json!({"id": org.id, "slug": org.slug.as_str(), "plan": self.plan.name()}));
         Ok(())

@@ -103,6 +103,12 @@ fn show(row: &JobRow) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Shows every entry of the schedule.
+pub(super) async fn schedule(store: &Store, clock: &Clock) -> anyhow::Result<()> {
+    let entries = jobs::schedule::run::list(&mut *store.pool().acquire().await?, clock.now()).await?;
+    entries.iter().try_for_each(|entry| anyhow::Ok(print(&serde_json::to_value(entry)?)))
+}
+
 /// The arguments of `admin mails`.
 #[derive(Debug, Args)]
 pub struct ListMails {

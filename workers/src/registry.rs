@@ -2,12 +2,14 @@
 
 use std::{any::Any, collections::HashMap, future::Future, panic::AssertUnwindSafe, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::{JobId, OrgId};
 use futures::{FutureExt, future::BoxFuture};
 use jobs::{
     job::{Job, Queue, backoff},
     queue::{Claimed, Ended, Ending},
+    schedule,
+    store::{ANSWER, within},
 };
 
 use serde_json::value::RawValue;
@@ -93,7 +95,11 @@ impl Registry {
             .on(crate::link_health::ask)
             .on(crate::link_health::sweep)
             .on(crate::mail::send)
+            .on(crate::marketing::send)
+            .on(crate::marketing::start)
             .on(crate::own_domain::verify)
+            .on(crate::plan::audit)
+            .on(crate::plan::audit_all)
             .on(crate::replay::run)
             .on(crate::session_key::fetch)
             .on(crate::trial::remind)
@@ -160,7 +166,7 @@ impl Registry {
 
     /// Runs one job and says what becomes of it; `None` when the handler has ended it already. A panic is a retry.
     pub async fn run(&self, context: &Context, job: Claimed) -> Option<Ended> {
-        let started = tokio::time::Instant::now();
+        let (started, started_at) = (tokio::time::Instant::now(), context.clock.now());
         let key = job.key();
         // Of what this program does not know, the name is not to become a label of the metrics.
         let kind = self.entries.get_key_value(job.kind.as_str()).map_or("unknown", |(kind, _)| *kind);
@@ -176,6 +182,18 @@ impl Registry {
         };
         metrics::counter!("inkfleet_jobs_total", "kind" => kind, "outcome" => outcome).increment(1);
         let took_ms = started.elapsed().as_millis() as u64;
+        if schedule::entry(kind).is_some() {
+            let reason = match &ending {
+                Some(Ending::Cancelled(reason) | Ending::Retry(_, reason) | Ending::Dead(reason)) => {
+                    Some(reason.as_str())
+                }
+                _ => None,
+            };
+            let took = TimeDelta::milliseconds(took_ms.try_into().unwrap_or(i64::MAX / 2));
+            let run =
+                schedule::run::Ended { kind, job_id: key.id, attempt: key.attempt, started_at, took, outcome, reason };
+            note(context, &run).await;
+        }
         match &ending {
             Some(Ending::Retry(at, error)) => tracing::warn!(
                 job.id = %key.id, job.kind = kind, job.attempt = key.attempt, request_id, took_ms, retry_at = %at, error,
@@ -221,6 +239,14 @@ impl Registry {
             Err(panic) => format!("panicked: {}", panic_text(panic)),
         };
         (Some(again(error)), entry.history)
+    }
+}
+
+/// Notes for operators how scheduled work ran. That it cannot be noted is no failure of the work.
+async fn note(context: &Context, run: &schedule::run::Ended<'_>) {
+    let noted = async { schedule::run::note(&mut *context.store.pool().acquire().await?, run).await };
+    if let Err(error) = within(ANSWER, noted).await {
+        tracing::debug!(%error, kind = run.kind, "how scheduled work ran was not noted");
     }
 }
 

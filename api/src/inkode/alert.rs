@@ -8,7 +8,7 @@ use domain::{
     id::AlertId,
 };
 use poem_openapi::{
-    ApiResponse, OpenApi,
+    OpenApi,
     param::{Header, Path, Query},
     payload::Json,
 };
@@ -17,6 +17,7 @@ use self::shape::{Alert, AlertInput, AlertKind, AlertPage, AlertPatch};
 use crate::{
     app::App,
     auth::{Auth, Session},
+    deleted::Deleted,
     failure::{Failure, FieldError},
     idempotency::{Begun, Created, Once},
     input::Input,
@@ -25,14 +26,6 @@ use crate::{
     surface::{Failed, Own},
     text::{self, Text},
 };
-
-/// The answer to a deletion.
-#[derive(Debug, ApiResponse)]
-enum Deleted {
-    /// Gone.
-    #[oai(status = 204)]
-    Gone,
-}
 
 /// The routes of alerts.
 #[derive(Debug)]
@@ -58,8 +51,7 @@ impl AlertApi {
         let (limit, before) = (page::limit(limit.0)?, page::cursor::<AlertId>(cursor.0.as_deref())?);
         let mut conn = self.0.store.pool().acquire().await?;
         let rows = alert::list(&mut conn, auth.0.org_id, target, before, limit + 1).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.id.to_string());
         Ok(Json(AlertPage { items: rows.into_iter().map(Into::into).collect(), next_cursor }))
     }
 

@@ -1,11 +1,17 @@
-//! What links, codes and barcodes are asked alike: the workspace, a search, a folder, tags, texts of a length.
+//! What links, codes and barcodes are asked alike: the workspace, a search, a folder, tags, texts of a length, a code and its
+//! domain, a password, and from when to when they last.
 
+use chrono::{DateTime, Utc};
 use domain::{
     caller::Caller,
+    code::Code,
+    downgrade,
     id::{LabelId, OrgId},
     label::{self, Kind},
-    link::TAGS_MAX,
-    org, password,
+    link::{TAGS_MAX, batch::DOMAIN_RULE},
+    org,
+    own_domain::read_name,
+    password::{self, PASSWORD_MAX},
     plan::Quota,
     quota,
 };
@@ -22,6 +28,7 @@ use crate::{
 
 /// The longest text that is searched for, in characters.
 const SEARCH_MAX: usize = 200;
+const FOLDER_RULE: &str = "must be the id of a folder";
 /// How many codes are tried where nobody chose one.
 pub(super) const CODE_TRIES: usize = 8;
 
@@ -50,7 +57,7 @@ pub(crate) fn search(text: String) -> Result<String, Failure> {
 
 /// Reads a folder's id.
 pub(crate) fn folder(id: &str) -> Result<LabelId, Failure> {
-    Kind::Folder.read(id).map_err(|_| Failure::field("folderId", "must be the id of a folder"))
+    Kind::Folder.read(id).map_err(|_| Failure::field("folderId", FOLDER_RULE))
 }
 
 /// Reads a tag's id.
@@ -91,10 +98,64 @@ pub(crate) fn length(text: &str, least: usize, most: usize) -> Option<String> {
     (!fits).then_some(rule)
 }
 
+/// The rule that a code breaks, if somebody chose one.
+pub(super) fn broken_code(asked: Option<&str>) -> Option<String> {
+    Some(asked?.parse::<Code>().err()?.to_string())
+}
+
+/// The rule that the domain of a code breaks.
+pub(super) fn broken_domain(asked: &MaybeUndefined<Text<text::DomainName>>) -> Option<String> {
+    let wrong = read_name(asked.value()?).is_none();
+    wrong.then(|| DOMAIN_RULE.into())
+}
+
+/// The rule that a password breaks.
+pub(super) fn broken_password(asked: &MaybeUndefined<Text<text::Password>>) -> Option<String> {
+    length(asked.value()?, 1, PASSWORD_MAX)
+}
+
+/// The rule that a number of visits breaks, after which a thing ends.
+pub(super) fn broken_most(asked: &MaybeUndefined<i64>) -> Option<String> {
+    (*asked.value()? < 1).then(|| "must be at least 1".into())
+}
+
+/// The rule that a folder's id breaks.
+pub(super) fn broken_folder(asked: &MaybeUndefined<Text<text::FolderId>>) -> Option<String> {
+    folder(asked.value()?).is_err().then(|| FOLDER_RULE.into())
+}
+
+/// The domain of a code, as rows have it: empty for the installation's own.
+pub(super) fn domain_name(asked: MaybeUndefined<Text<text::DomainName>>) -> Option<String> {
+    opened(asked).map(|name| name.and_then(|name| read_name(&name)).unwrap_or_default())
+}
+
+/// A folder's id, as rows have it.
+pub(super) fn folder_id(asked: MaybeUndefined<Text<text::FolderId>>) -> Option<Option<LabelId>> {
+    opened(asked).map(|id| id.and_then(|id| folder(&id).ok()))
+}
+
 /// The hash of a password.
-pub(super) async fn hash(app: &App, password: String) -> Result<String, Failure> {
+pub(super) async fn password_hash(
+    app: &App,
+    asked: MaybeUndefined<Text<text::Password>>,
+) -> Result<Option<Option<String>>, Failure> {
+    let password = match opened(asked) {
+        Some(Some(password)) => password,
+        Some(None) => return Ok(Some(None)),
+        None => return Ok(None),
+    };
     let chance = app.chance.clone();
-    heavy::run(move || password::hash(&password, &chance)).await
+    Ok(Some(Some(heavy::run(move || password::hash(&password, &chance)).await?)))
+}
+
+/// Refuses a thing whose time is over before it begins.
+pub(super) fn check_times(starts_at: Option<DateTime<Utc>>, expires_at: Option<DateTime<Utc>>) -> Result<(), Failure> {
+    match (starts_at, expires_at) {
+        (Some(starts), Some(expires)) if starts >= expires => {
+            Err(Failure::field("expiresAt", "must be after startsAt"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a change says of a thing that can be absent: nothing, that it goes, or what it is.
@@ -125,6 +186,19 @@ pub(super) async fn check_room(
     Ok(())
 }
 
+/// Refuses a change of a thing that is beyond the plan.
+pub(crate) async fn check_edge(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    quota: Quota,
+    id: Uuid,
+) -> Result<(), Failure> {
+    match downgrade::edge(conn, caller.org_id, quota).await? {
+        Some(edge) => Ok(edge.check(id)?),
+        None => Ok(()),
+    }
+}
+
 /// The folder and the tags of a thing.
 pub(super) type Labels<'a> = (Option<LabelId>, &'a [Uuid]);
 
@@ -139,16 +213,14 @@ pub(super) async fn check_labels(
     if let Some(fresh) = folder.filter(|_| folder != folder_before)
         && label::lock_known(conn, org_id, Kind::Folder, &[fresh]).await?.is_empty()
     {
-        wrong.push(FieldError::new("folderId", "must be a folder of yours that is not archived"));
+        wrong.push(FieldError::new("folderId", Kind::Folder.rule()));
     }
     let fresh: Vec<LabelId> = tags.iter().filter(|id| !tags_before.contains(id)).map(|id| LabelId(*id)).collect();
     if !fresh.is_empty() {
         let known = label::lock_known(conn, org_id, Kind::Tag, &fresh).await?;
         let unknown = |id: &Uuid| fresh.contains(&LabelId(*id)) && !known.contains(&LabelId(*id));
         let places = tags.iter().enumerate().filter(|(_, id)| unknown(id));
-        wrong.extend(
-            places.map(|(n, _)| FieldError::new(format!("tagIds[{n}]"), "must be a tag of yours that is not archived")),
-        );
+        wrong.extend(places.map(|(n, _)| FieldError::new(format!("tagIds[{n}]"), Kind::Tag.rule())));
     }
     if wrong.is_empty() { Ok(()) } else { Err(Failure::invalid(wrong)) }
 }

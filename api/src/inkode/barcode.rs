@@ -14,7 +14,7 @@ use domain::{
 };
 use poem::Request;
 use poem_openapi::{
-    ApiResponse, OpenApi,
+    OpenApi,
     param::{Header, Path, Query},
     payload::Json,
 };
@@ -24,6 +24,7 @@ use self::shape::{Barcode, BarcodeFilter, BarcodeInput, BarcodePage, BarcodePatc
 use crate::{
     app::App,
     auth::{Auth, Session},
+    deleted::Deleted,
     failure::Failure,
     heavy,
     idempotency::{Begun, Created, Once},
@@ -38,14 +39,6 @@ use crate::{
 
 /// The width of a picture where none is asked for, in pixels.
 pub(crate) const SIZE: u32 = 800;
-
-/// The answer to a deletion.
-#[derive(Debug, ApiResponse)]
-enum Deleted {
-    /// Gone.
-    #[oai(status = 204)]
-    Gone,
-}
 
 /// The routes of barcodes.
 #[derive(Debug)]
@@ -92,8 +85,7 @@ impl BarcodeApi {
         let (limit, before) = (page::limit(limit.0)?, page::cursor::<BarcodeId>(cursor.0.as_deref())?);
         let mut conn = app.store.pool().acquire().await?;
         let rows = barcode::list(&mut conn, caller.org_id, &wanted, before, limit + 1).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.id.to_string());
         Ok(Json(BarcodePage { items: rows.into_iter().map(|row| Barcode::new(row, None)).collect(), next_cursor }))
     }
 
@@ -154,6 +146,9 @@ impl BarcodeApi {
         let mut tx = app.store.begin().await?;
         let before = barcode::lock(&mut tx, org_id, read(&id.0)?).await?.ok_or_else(no_barcode)?;
         let row = draft::changed(&before, input.value, app.clock.now()).await?;
+        if before.archived_at.is_none() && row.archived_at.is_none() {
+            asked::check_edge(&mut tx, &auth.0, Quota::Barcodes, before.id.0).await?;
+        }
         if before.archived_at.is_some() && row.archived_at.is_none() {
             asked::check_room(&mut tx, &auth.0, Quota::Barcodes, barcode::count).await?;
         }

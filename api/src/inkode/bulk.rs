@@ -5,7 +5,10 @@ use poem::http::StatusCode;
 use poem_openapi::Enum;
 use serde::Deserialize;
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    surface::{Problem, problem},
+};
 
 /// The most operations of one call.
 pub(super) const OPERATIONS_MAX: usize = 500;
@@ -72,11 +75,18 @@ pub(super) fn answers<D>(places: Vec<Option<Failure>>, tried: Vec<Result<D, Fail
     places.into_iter().map(|refused| refused.map_or_else(&mut next, Err)).collect()
 }
 
-/// The status that a change would have alone.
-pub(super) fn status(change: Change) -> StatusCode {
-    match change {
-        Change::Created => StatusCode::CREATED,
-        Change::Deleted => StatusCode::NO_CONTENT,
-        _ => StatusCode::OK,
-    }
+/// What became of an operation: the status that it would have had alone, the thing as it is now, and why it was not done.
+/// `left` has the things that are not deleted, in the order of their operations.
+pub(super) fn outcome<T>(
+    answer: Result<Change, Failure>,
+    left: &mut impl Iterator<Item = T>,
+    request_id: Option<&str>,
+) -> (u16, Option<T>, Option<Problem>) {
+    let (status, thing, problem) = match answer {
+        Ok(Change::Created) => (StatusCode::CREATED, left.next(), None),
+        Ok(Change::Deleted) => (StatusCode::NO_CONTENT, None, None),
+        Ok(_) => (StatusCode::OK, left.next(), None),
+        Err(failure) => (failure.status, None, Some(problem(&failure, failure.status, request_id.unwrap_or("")))),
+    };
+    (status.as_u16(), thing, problem)
 }

@@ -215,8 +215,7 @@ impl DeliveryApi {
         let filter = Filter { state: state.0.map(Into::into), event_type: event_type.0.map(Into::into), before };
         let mut conn = self.0.store.pool().acquire().await?;
         let rows = delivery::list(&mut conn, auth.0.org_id, endpoint.id, &filter, limit + 1).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.id.to_string());
         let items = rows.into_iter().map(|row| WebhookDelivery::new(row, endpoint.public_id())).collect();
         Ok(Json(WebhookDeliveryPage { items, next_cursor }))
     }

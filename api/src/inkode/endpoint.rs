@@ -71,8 +71,7 @@ impl EndpointApi {
         let mut conn = self.0.store.pool().acquire().await?;
         let before = webhook::position(&mut conn, &auth.0, None, cursor.0.as_deref(), page::wrong_cursor).await?;
         let rows = endpoint::list(&mut conn, auth.0.org_id, dialect.0.map(Into::into), before, limit + 1).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.public_id().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.public_id());
         let items = rows.into_iter().map(|row| WebhookEndpoint::new(row, None)).collect();
         Ok(Json(WebhookEndpointPage { items, next_cursor }))
     }

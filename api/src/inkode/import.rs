@@ -81,8 +81,7 @@ impl ImportApi {
         let (limit, before) = (page::limit(limit.0)?, page::cursor::<ImportId>(cursor.0.as_deref())?);
         let mut conn = self.0.store.pool().acquire().await?;
         let rows = import::list(&mut conn, auth.0.org_id, before, limit + 1).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.id.to_string());
         Ok(Json(ImportPage { items: rows.into_iter().map(Into::into).collect(), next_cursor }))
     }
 
@@ -127,8 +126,7 @@ impl ImportApi {
             limit + 1,
         )
         .await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.place.to_string().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.place.to_string());
         Ok(Json(ImportResultPage { items: rows.into_iter().map(Into::into).collect(), next_cursor }))
     }
 }

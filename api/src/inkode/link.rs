@@ -90,14 +90,10 @@ impl LinkApi {
             tag_ids: tag_id.0.as_deref().map(|id| asked::tag("tagId", id)).transpose()?.into_iter().collect(),
             sort: sort.0.map(Into::into).unwrap_or_default(),
         };
-        let (limit, after) = (page::limit(limit.0)?, page::cursor::<After>(cursor.0.as_deref())?);
-        if after.as_ref().is_some_and(|after| after.sort != wanted.sort) {
-            return Err(page::wrong_cursor().into());
-        }
+        let (limit, after) = (page::limit(limit.0)?, page::place(cursor.0.as_deref(), wanted.sort)?);
         let mut conn = app.store.pool().acquire().await?;
         let rows = link::list(&mut conn, caller.org_id, &wanted, after.as_ref(), limit + 1, app.clock.now()).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| behind(&wanted, row).to_string().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| behind(&wanted, row).to_string());
         Ok(Json(ShortLinkPage { items: shape::complete(app, &mut conn, caller.org_id, rows).await?, next_cursor }))
     }
 

@@ -56,8 +56,8 @@ impl LinkPageApi {
         let (app, org_id) = (&self.0, auth.0.org_id);
         let (limit, before) = (page::limit(limit.0)?, page::cursor::<LinkPageId>(cursor.0.as_deref())?);
         let mut conn = app.store.pool().acquire().await?;
-        let (rows, more) = page::split(link_page::list(&mut conn, org_id, before, limit + 1).await?, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
+        let rows = link_page::list(&mut conn, org_id, before, limit + 1).await?;
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.id.to_string());
         let ids: Vec<LinkPageId> = rows.iter().map(|row| row.id).collect();
         let entries = link_page::entries(&mut conn, org_id, &ids).await?;
         let of = |id| entries.iter().filter(|(page, _)| *page == id).map(|(_, entry)| entry.clone()).collect();

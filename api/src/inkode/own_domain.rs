@@ -8,7 +8,7 @@ use domain::{
 use jobs::own_domain::look_again;
 use poem::http::StatusCode;
 use poem_openapi::{
-    ApiResponse, Enum, Object, OpenApi,
+    Enum, Object, OpenApi,
     param::{Header, Path},
     payload::Json,
 };
@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::{
     app::App,
     auth::{Auth, Session},
+    deleted::Deleted,
     failure::Failure,
     idempotency::{Begun, Created, Once},
     input::Input,
@@ -110,14 +111,6 @@ impl From<Row> for Domain {
 struct DomainList {
     /// Them.
     items: Vec<Domain>,
-}
-
-/// The answer to a deletion.
-#[derive(Debug, ApiResponse)]
-enum Deleted {
-    /// Gone.
-    #[oai(status = 204)]
-    Gone,
 }
 
 /// The routes of own domains.

@@ -101,10 +101,7 @@ impl QrApi {
             tag_id: tag_id.0.as_deref().map(|id| asked::tag("tagId", id)).transpose()?,
             sort: sort.0.map(Into::into).unwrap_or_default(),
         };
-        let (limit, after) = (page::limit(limit.0)?, page::cursor::<After>(cursor.0.as_deref())?);
-        if after.as_ref().is_some_and(|after| after.sort != wanted.sort) {
-            return Err(page::wrong_cursor().into());
-        }
+        let (limit, after) = (page::limit(limit.0)?, page::place(cursor.0.as_deref(), wanted.sort)?);
         Ok(Json(self.page(caller, &wanted, after.as_ref(), limit).await?))
     }
 
@@ -241,9 +238,8 @@ impl QrApi {
         let (app, org_id) = (&self.0, caller.org_id);
         let mut conn = app.store.pool().acquire().await?;
         let rows = qr::list(&mut conn, org_id, wanted, after, limit + 1, app.clock.now()).await?;
-        let (rows, more) = page::split(rows, limit);
+        let (rows, next_cursor) = page::turn(rows, limit, |row| behind(wanted, row).to_string());
         let summary = qr::summary(&mut conn, org_id, app.clock.now()).await?.into();
-        let next_cursor = rows.last().filter(|_| more).map(|row| behind(wanted, row).to_string().into());
         let items = complete(app, &mut conn, org_id, rows).await?;
         Ok(QrCodePage { items, summary, next_cursor })
     }

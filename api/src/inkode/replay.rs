@@ -259,8 +259,7 @@ impl ReplayApi {
         let before = page::cursor(cursor)?;
         let mut conn = self.0.store.pool().acquire().await?;
         let rows = replay::list(&mut conn, caller.org_id, endpoint_id, before, limit + 1).await?;
-        let (rows, more) = page::split(rows, limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| row.id.to_string().into());
+        let (rows, next_cursor) = page::turn(rows, limit, |row| row.id.to_string());
         let ids: Vec<EndpointId> = rows.iter().flat_map(|row| row.endpoint_ids.iter().copied()).collect();
         let spelled = spell(&mut conn, caller, &ids).await?;
         let items = rows.into_iter().map(|row| WebhookReplay::new(row, &spelled)).collect();

@@ -1,5 +1,7 @@
 //! The forms. What a dialect's row knows (ids, types, secrets) is read from it.
 
+mod schema;
+
 use domain::{
     barcode::{self, EXTERNAL_ID_MAX, Kind as BarcodeKind, PROVIDER_MAX, VALUE_MAX},
     conversion,
@@ -14,14 +16,9 @@ use domain::{
     qr::content::Kind as QrKind,
 };
 use poem_openapi::registry::MetaSchema;
-use serde_json::Value;
 
+use self::schema::{catalogue, cursor, endpoint_prefixes, id, name, secret, words};
 use super::Form;
-
-/// The 26 characters of an id (see `domain::id`).
-const ULID: &str = "[0-7][0-9A-HJKMNP-TV-Z]{25}";
-/// An id's 26 characters, for examples.
-const EXAMPLE: &str = "01KJQ6PSG0EC78V5NZFZCHSTM3";
 
 macro_rules! forms {
     ($($(#[$doc:meta])* $name:ident $(= $component:literal)?: $schema:expr;)*) => {$(
@@ -353,59 +350,4 @@ impl Form for BarcodeType {
     fn broken(text: &str) -> Option<String> {
         text.parse::<BarcodeKind>().err().map(|rule| rule.to_string())
     }
-}
-
-fn id(prefixes: &[&str]) -> MetaSchema {
-    let before = match prefixes {
-        [only] => (*only).to_owned(),
-        several => format!("({})", several.join("|")),
-    };
-    MetaSchema {
-        pattern: Some(format!("^{before}{ULID}$")),
-        example: Some(format!("{}{EXAMPLE}", prefixes[0]).into()),
-        ..MetaSchema::new("string")
-    }
-}
-
-/// An id and, where it counts, what the list goes by (`domain::place`).
-fn cursor(prefix: &str) -> MetaSchema {
-    MetaSchema {
-        pattern: Some(format!(r"^{prefix}{ULID}(\.[ut][0-9A-Za-z_-]*)?$")),
-        example: Some(format!("{prefix}{EXAMPLE}").into()),
-        ..MetaSchema::new("string")
-    }
-}
-
-fn endpoint_prefixes() -> Vec<&'static str> {
-    let mut prefixes: Vec<&str> = vec![];
-    for dialect in &DIALECTS {
-        if !prefixes.contains(&dialect.endpoint_prefix) {
-            prefixes.push(dialect.endpoint_prefix);
-        }
-    }
-    prefixes
-}
-
-fn words(description: &'static str, words: &[&str]) -> MetaSchema {
-    let enum_items = words.iter().map(|&word| Value::from(word)).collect();
-    MetaSchema { description: Some(description), enum_items, ..MetaSchema::new("string") }
-}
-
-fn catalogue(description: &'static str, dialect: DialectName) -> MetaSchema {
-    words(description, Dialect::by_name(dialect).catalogue)
-}
-
-fn secret(dialect: DialectName) -> MetaSchema {
-    let policy = &Dialect::by_name(dialect).secret;
-    MetaSchema {
-        min_length: Some(policy.least),
-        max_length: Some(policy.most),
-        pattern: Some("^[ -~]*$".into()),
-        ..MetaSchema::new("string")
-    }
-}
-
-/// Postgres keeps every character in a text but U+0000.
-fn name(most: usize) -> MetaSchema {
-    MetaSchema { max_length: Some(most), pattern: Some(r"^[^\u0000]*$".into()), ..MetaSchema::new("string") }
 }

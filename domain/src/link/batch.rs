@@ -7,18 +7,25 @@
 //! their text), so that two batches never wait for each other.
 
 mod codes;
+mod draft;
+mod room;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use self::codes::Codes;
+use self::{
+    codes::Codes,
+    draft::{Draft, new_labels},
+    room::Room,
+};
 use super::{Link, count, delete_many, insert_many, lock_many, update_many};
 use crate::{
     chance::Chance,
     change::Change,
     code, conversion,
+    downgrade::{self, Beyond},
     id::{LabelId, LinkId, OrgId},
     label::{self, Kind},
     link_health, own_domain,
@@ -102,6 +109,9 @@ pub enum Refused {
     /// The plan has no room for more.
     #[error(transparent)]
     Full(#[from] Full),
+    /// The link is beyond the plan.
+    #[error(transparent)]
+    Beyond(#[from] Beyond),
 }
 
 /// Makes the changes in the caller's transaction; `base` is where the installation's own codes are reached. It ends
@@ -119,6 +129,7 @@ pub async fn run<E: From<Refused>>(
     let (deletes, edits, creates) = batch.sort(conn, ops).await?;
     batch.delete(conn, deletes).await?;
     let updates = batch.edit(edits);
+    let updates = batch.check_edge(conn, updates).await?;
     let makes_more = !creates.is_empty() || updates.iter().any(Draft::is_restored);
     let most = if makes_more { quota::lock(conn, org_id, plan, Quota::Links).await? } else { None };
     let mut room = Room { most, used: if most.is_some() { count(conn, org_id).await? } else { 0 } };
@@ -151,79 +162,8 @@ pub async fn run<E: From<Refused>>(
     Ok(Ended { answers: answers.collect(), told: batch.told, led: batch.led })
 }
 
-/// A link that is about to be stored.
-struct Draft {
-    /// The place of its change.
-    n: usize,
-    before: Option<Link>,
-    link: Link,
-}
-
-impl Draft {
-    fn is_restored(&self) -> bool {
-        self.link.archived_at.is_none() && self.before.as_ref().is_some_and(|before| before.archived_at.is_some())
-    }
-
-    fn new_folder(&self) -> Option<LabelId> {
-        let before = self.before.as_ref().and_then(|before| before.folder_id);
-        self.link.folder_id.filter(|_| self.link.folder_id != before)
-    }
-
-    fn new_tags(&self) -> impl Iterator<Item = (usize, LabelId)> {
-        let is_old = |id: &Uuid| self.before.as_ref().is_some_and(|before| before.tag_ids.contains(id));
-        self.link.tag_ids.iter().enumerate().filter(move |(_, id)| !is_old(id)).map(|(n, id)| (n, LabelId(*id)))
-    }
-
-    fn new_qr_codes(&self) -> impl Iterator<Item = Uuid> {
-        let is_old = |id: &Uuid| self.before.as_ref().is_some_and(|before| before.qr_ids.contains(id));
-        self.link.qr_ids.iter().copied().filter(move |id| !is_old(id))
-    }
-
-    fn check_labels(&self, folders: &HashSet<LabelId>, tags: &HashSet<LabelId>) -> Result<(), Refused> {
-        let mut wrong = vec![];
-        if self.new_folder().is_some_and(|id| !folders.contains(&id)) {
-            wrong.push(("folderId".to_owned(), "must be a folder of yours that is not archived"));
-        }
-        let unknown = self.new_tags().filter(|(_, id)| !tags.contains(id));
-        wrong.extend(unknown.map(|(n, _)| (format!("tagIds[{n}]"), "must be a tag of yours that is not archived")));
-        if wrong.is_empty() { Ok(()) } else { Err(Refused::Labels(wrong)) }
-    }
-
-    fn moves(&self) -> bool {
-        self.before.as_ref().is_none_or(|before| (&before.domain, &before.slug) != (&self.link.domain, &self.link.slug))
-    }
-}
-
 fn links_of(drafts: &[Draft]) -> Vec<&Link> {
     drafts.iter().map(|draft| &draft.link).collect()
-}
-
-/// How much room the plan has.
-struct Room {
-    most: Option<i64>,
-    used: i64,
-}
-
-impl Room {
-    /// Takes a place, if there is one.
-    fn take(&mut self) -> bool {
-        let free = self.most.is_none_or(|most| self.used < most);
-        self.used += i64::from(free);
-        free
-    }
-
-    fn restore(&mut self, draft: &Draft) -> Result<(), Refused> {
-        let was_in_use = draft.before.as_ref().is_some_and(|before| before.archived_at.is_none());
-        // With another code it may still be refused, and its place would be gone.
-        if was_in_use && draft.link.archived_at.is_some() && !draft.moves() {
-            self.used -= 1;
-        }
-        if draft.is_restored() && !self.take() { Err(self.full()) } else { Ok(()) }
-    }
-
-    fn full(&self) -> Refused {
-        Refused::Full(Full { quota: Quota::Links, most: self.most.unwrap_or(0), used: self.used })
-    }
 }
 
 type Edits<E> = Vec<(usize, Link, Edit<E>)>;
@@ -330,6 +270,17 @@ impl<E: From<Refused>> Batch<E> {
         drafts
     }
 
+    /// Refuses changes of links that are beyond the plan, but for putting them away.
+    async fn check_edge(&mut self, conn: &mut PgConnection, updates: Vec<Draft>) -> Result<Vec<Draft>, sqlx::Error> {
+        let asked = updates.iter().any(Draft::stays_in_use);
+        let edge = if asked { downgrade::edge(conn, self.org_id, Quota::Links).await? } else { None };
+        let Some(edge) = edge else { return Ok(updates) };
+        Ok(self.keep(updates, |draft| match draft.stays_in_use() {
+            true => edge.check(draft.link.id.0).map_err(Into::into),
+            false => Ok(()),
+        }))
+    }
+
     /// Refuses links with a folder or tag that is new to them and is none of the organisation's, or put away.
     async fn check_labels(
         &mut self,
@@ -434,16 +385,6 @@ impl<E: From<Refused>> Batch<E> {
         self.told.extend(route::tell_changed(conn, &codes).await?);
         Ok(())
     }
-}
-
-/// The folders and tags that are new to their links.
-fn new_labels<'d>(drafts: impl Iterator<Item = &'d Draft>) -> (HashSet<LabelId>, HashSet<LabelId>) {
-    let (mut folders, mut tags) = (HashSet::new(), HashSet::new());
-    for draft in drafts {
-        folders.extend(draft.new_folder());
-        tags.extend(draft.new_tags().map(|(_, id)| id));
-    }
-    (folders, tags)
 }
 
 async fn known(

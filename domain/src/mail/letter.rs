@@ -62,6 +62,7 @@ fn footer(kind: &str) -> &'static str {
             "You receive this because an alert of your workspace in Inkfleet asks for it. Times are in UTC."
         }
         Some("trial" | "dunning") => "You receive this because you own a workspace in Inkfleet. Times are in UTC.",
+        Some("plan") => "You receive this because you manage a workspace in Inkfleet. Times are in UTC.",
         _ => "You receive this because you look after webhooks in Inkfleet. Times are in UTC.",
     }
 }

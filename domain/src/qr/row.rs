@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::{After, QrCode, content::Content, style::Style};
 use crate::{
     id::{LabelId, LinkId, OrgId, QrId, UserId},
-    link::{SOON_DAYS, escaped},
-    place::Sort,
+    link::SOON_DAYS,
+    place::{Sort, containing},
 };
 
 /// Which codes a list has, beside those that are not archived.
@@ -125,7 +125,7 @@ pub async fn list(
     limit: i64,
     now: DateTime<Utc>,
 ) -> Result<Vec<QrCode>, sqlx::Error> {
-    let search = wanted.search.as_ref().map(|text| format!("%{}%", escaped(text)));
+    let search = wanted.search.as_deref().map(containing);
     // One query for each order, so that each is read off its index.
     macro_rules! ordered {
         ($order:literal, $key:expr) => {
@@ -243,7 +243,7 @@ pub async fn library(
              and ($3::uuid is null or q.folder_id = $3)
            order by q.id desc limit $4"#,
         org_id.0,
-        search.map(|text| format!("%{}%", escaped(text))),
+        search.map(containing),
         folder_id.map(|id| id.0),
         limit,
     )

@@ -20,7 +20,7 @@ use crate::{
     app::App,
     failure::{Failure, FieldError},
     heavy,
-    inkode::asked::{broken_tags, folder, given, length, opened, tag_ids},
+    inkode::asked::{broken_folder, broken_tags, folder_id, given, length, opened, tag_ids},
     text::{self, Text},
 };
 
@@ -72,9 +72,7 @@ pub(super) async fn changed(before: &Barcode, patch: BarcodePatch, now: DateTime
         barcode.style = Json(style.map_or_else(Style::default, |style| styled(&before.style, &style)));
     }
     barcode.active = patch.active.unwrap_or(barcode.active);
-    if let Some(asked) = opened(patch.folder_id) {
-        barcode.folder_id = asked.as_deref().map(folder).transpose()?;
-    }
+    barcode.folder_id = folder_id(patch.folder_id).unwrap_or(barcode.folder_id);
     if let Some(tags) = patch.tag_ids {
         barcode.tag_ids = tag_ids(&tags);
     }
@@ -133,9 +131,7 @@ fn broken(patch: &BarcodePatch) -> Vec<FieldError> {
         rule("style.quietZone", within(style.quiet_zone, 0, QUIET_MAX));
         rule("style.barHeight", within(style.bar_height, BAR_HEIGHT.0, BAR_HEIGHT.1));
     }
-    if let MaybeUndefined::Value(id) = &patch.folder_id {
-        rule("folderId", folder(id).err().map(|_| "must be the id of a folder".into()));
-    }
+    rule("folderId", broken_folder(&patch.folder_id));
     if let MaybeUndefined::Value(asked) = &patch.integration {
         rule("integration.provider", provider(&asked.provider));
         rule("integration.externalId", length(&asked.external_id, 1, EXTERNAL_ID_MAX));

@@ -69,6 +69,7 @@ impl From<Refused> for Failure {
                 Self::invalid(wrong.into_iter().map(|(field, rule)| FieldError::new(field, rule)).collect())
             }
             Refused::Full(full) => full.into(),
+            Refused::Beyond(beyond) => beyond.into(),
         }
     }
 }

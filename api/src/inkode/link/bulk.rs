@@ -1,11 +1,6 @@
 //! `POST /api/links/bulk`: up to 500 changes of links in one call and one transaction, with an answer for each.
 
-use domain::{
-    caller::Caller,
-    change::Change,
-    id::LinkId,
-    link::batch::{Done, Op},
-};
+use domain::{caller::Caller, change::Change, link::batch::Op};
 use poem::Request;
 use poem_openapi::{Object, OpenApi, param::Header, types::Example};
 use serde::Deserialize;
@@ -22,7 +17,7 @@ use crate::{
     inkode::bulk::{self, BYTES_MAX, OperationKind},
     input::{self, Input},
     server::{Tag, request_id},
-    surface::{Failed, Own, Problem, problem},
+    surface::{Failed, Own, Problem},
     text::{self, Text},
 };
 
@@ -126,8 +121,11 @@ impl LinkBulkApi {
         let made = answers.iter().filter_map(|answer| answer.as_ref().ok());
         let left = made.filter(|done| done.change != Change::Deleted).map(|done| done.link.clone()).collect();
         let mut shown = shape::complete(app, &mut creation.tx, caller.org_id, left).await?.into_iter();
-        let results = answers.into_iter().map(|answer| LinkOperationResult::new(answer, &mut shown, &id)).collect();
-        let created = creation.finish(&LinkBulkResults { results }).await?;
+        let results = answers.into_iter().map(|answer| {
+            let (status, link, problem) = bulk::outcome(answer.map(|done| done.change), &mut shown, id.as_deref());
+            LinkOperationResult { status, link, problem }
+        });
+        let created = creation.finish(&LinkBulkResults { results: results.collect() }).await?;
         app.routes.forget_all(&told).await;
         Ok(created)
     }
@@ -160,35 +158,11 @@ impl LinkOperation {
                 Ok(Op::Create(Box::new(draft::new(app, caller, link).await?)))
             }
             (OperationKind::Update, Some(id), None, Some(changes)) => {
-                let (id, change) = (read(&id)?, draft::change(app, changes).await?);
+                let (id, change) = (super::read(&id)?, draft::change(app, changes).await?);
                 Ok(Op::Update(id, batch::edit(app, change)))
             }
-            (OperationKind::Delete, Some(id), None, None) => Ok(Op::Delete(read(&id)?)),
+            (OperationKind::Delete, Some(id), None, None) => Ok(Op::Delete(super::read(&id)?)),
             (op, ..) => Err(op.misfit("link")),
-        }
-    }
-}
-
-fn read(id: &str) -> Result<LinkId, Failure> {
-    id.parse().map_err(|_| Failure::not_found("link"))
-}
-
-impl LinkOperationResult {
-    /// `shown` has the links that are left, in the order of their operations.
-    fn new(
-        answer: Result<Done, Failure>,
-        shown: &mut impl Iterator<Item = ShortLink>,
-        request_id: &Option<String>,
-    ) -> Self {
-        match answer {
-            Ok(Done { change, .. }) => {
-                let link = if change == Change::Deleted { None } else { shown.next() };
-                Self { status: bulk::status(change).as_u16(), link, problem: None }
-            }
-            Err(failure) => {
-                let problem = problem(&failure, failure.status, request_id.as_deref().unwrap_or(""));
-                Self { status: failure.status.as_u16(), link: None, problem: Some(problem) }
-            }
         }
     }
 }

@@ -6,15 +6,8 @@ use domain::{
     chance::Chance,
     code::Code,
     id::{LabelId, LinkId, QrId},
-    label::Kind,
-    link::{
-        Link, TITLE_MAX,
-        batch::{CODE_RULE, DOMAIN_RULE},
-        check_destination,
-    },
+    link::{Link, TITLE_MAX, batch::CODE_RULE, check_destination},
     link_health::Health,
-    own_domain::read_name,
-    password::PASSWORD_MAX,
     routing::Routing,
     utm::{self, Utm},
 };
@@ -26,7 +19,10 @@ use super::shape::{ShortLinkInput, ShortLinkPatch, UtmFields};
 use crate::{
     app::App,
     failure::{Failure, FieldError},
-    inkode::asked::{broken_tags, folder, given, hash, length, opened, tag_ids},
+    inkode::asked::{
+        broken_code, broken_domain, broken_folder, broken_most, broken_password, broken_tags, check_times, domain_name,
+        folder_id, given, length, opened, password_hash, tag_ids,
+    },
 };
 
 /// A change, checked as far as it can be without the link.
@@ -58,7 +54,7 @@ pub(super) async fn new(app: &App, caller: &Caller, input: ShortLinkInput) -> Re
         ShortLinkPatch {
             destination: Some(input.destination),
             domain: given(input.domain),
-            fallback_destination: input.fallback_destination.map_or(MaybeUndefined::Undefined, MaybeUndefined::Value),
+            fallback_destination: given(input.fallback_destination),
             health_check: input.health_check,
             slug: input.slug,
             title: input.title,
@@ -93,23 +89,19 @@ pub(super) async fn change(app: &App, mut patch: ShortLinkPatch) -> Result<Chang
     }
     Ok(Change {
         destination: patch.destination.map(Into::into),
-        domain: opened(patch.domain).map(|name| name.and_then(|name| read_name(&name)).unwrap_or_default()),
+        domain: domain_name(patch.domain),
         fallback_destination: opened(patch.fallback_destination).map(|text| text.map(Into::into)),
         health_check: patch.health_check,
         slug: patch.slug.and_then(|slug| slug.parse().ok()),
         title: patch.title.map(Into::into),
         utm: opened(patch.utm).map(|utm| utm.map(Utm::from)),
         routing,
-        password_hash: match opened(patch.password) {
-            Some(Some(password)) => Some(Some(hash(app, password.into()).await?)),
-            Some(None) => Some(None),
-            None => None,
-        },
+        password_hash: password_hash(app, patch.password).await?,
         active: patch.active,
         starts_at: opened(patch.starts_at),
         expires_at: opened(patch.expires_at),
         max_visits: opened(patch.max_visits),
-        folder_id: opened(patch.folder_id).map(|id| id.and_then(|id| Kind::Folder.read(&id).ok())),
+        folder_id: folder_id(patch.folder_id),
         tag_ids: patch.tag_ids.as_deref().map(tag_ids),
         qr_code_id: patch.qr_code_id.and_then(|id| id.parse().ok()),
         archived: patch.archived,
@@ -123,27 +115,20 @@ fn broken(patch: &ShortLinkPatch) -> Vec<FieldError> {
         wrong.extend(broken.map(|message| FieldError::new(field, message)));
     };
     rule("destination", patch.destination.as_deref().and_then(|text| check_destination(text).err()));
-    if let MaybeUndefined::Value(name) = &patch.domain {
-        rule("domain", read_name(name).is_none().then(|| DOMAIN_RULE.into()));
-    }
+    rule("domain", broken_domain(&patch.domain));
     if let MaybeUndefined::Value(text) = &patch.fallback_destination {
         rule("fallbackDestination", check_destination(text).err());
     }
-    rule("slug", patch.slug.as_deref().and_then(|text| Some(text.parse::<Code>().err()?.to_string())));
+    rule("slug", broken_code(patch.slug.as_deref()));
     rule("title", patch.title.as_deref().and_then(|text| length(text, 0, TITLE_MAX)));
     if let MaybeUndefined::Value(fields) = &patch.utm {
         for (name, value) in named(fields) {
             rule(&format!("utm.{name}"), value.and_then(|text| length(text, 0, utm::VALUE_MAX)));
         }
     }
-    if let MaybeUndefined::Value(password) = &patch.password {
-        rule("password", length(password, 1, PASSWORD_MAX));
-    }
-    let none = matches!(patch.max_visits, MaybeUndefined::Value(most) if most < 1);
-    rule("maxVisits", none.then(|| "must be at least 1".into()));
-    if let MaybeUndefined::Value(id) = &patch.folder_id {
-        rule("folderId", folder(id).err().map(|_| "must be the id of a folder".into()));
-    }
+    rule("password", broken_password(&patch.password));
+    rule("maxVisits", broken_most(&patch.max_visits));
+    rule("folderId", broken_folder(&patch.folder_id));
     rule("qrCodeId", patch.qr_code_id.as_deref().and_then(|id| id.parse::<QrId>().err()).map(|_| CODE_RULE.into()));
     wrong.extend(patch.tag_ids.as_deref().map(broken_tags).unwrap_or_default());
     wrong
@@ -211,11 +196,6 @@ impl Change {
             link.archived_at = archived.then(|| link.archived_at.unwrap_or(now));
         }
         link.updated_at = now;
-        match (link.starts_at, link.expires_at) {
-            (Some(starts), Some(expires)) if starts >= expires => {
-                Err(Failure::field("expiresAt", "must be after startsAt"))
-            }
-            _ => Ok(()),
-        }
+        check_times(link.starts_at, link.expires_at)
     }
 }

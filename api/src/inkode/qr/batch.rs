@@ -26,7 +26,7 @@ use super::{
     change::Update,
     draft::{self, Draft, New},
 };
-use crate::{app::App, failure::Failure};
+use crate::{app::App, failure::Failure, inkode::asked};
 
 /// One change, checked as far as it can be without what is stored.
 pub(super) enum Op {
@@ -183,6 +183,9 @@ impl<'a> Batch<'a> {
     async fn update(&mut self, conn: &mut PgConnection, update: Update) -> Result<Done, Failure> {
         let before = self.take(update.id())?;
         let draft = update.apply(self.app, conn, &before).await?;
+        if before.is_dynamic() && before.archived_at.is_none() && draft.code.archived_at.is_none() {
+            asked::check_edge(conn, self.caller, Quota::DynamicCodes, before.id.0).await?;
+        }
         if before.archived_at.is_some() && draft.code.archived_at.is_none() {
             draft::check_room(conn, self.caller, &draft.code).await?;
         }

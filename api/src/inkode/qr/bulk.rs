@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use domain::{caller::Caller, change::Change, id::QrId, qr};
 use futures::{StreamExt as _, stream};
-use jobs::qr::Done;
 use poem::Request;
 use poem_openapi::{Object, OpenApi, param::Header, types::Example};
 use serde::Deserialize;
@@ -23,7 +22,7 @@ use crate::{
     inkode::bulk::{self, BYTES_MAX, OperationKind},
     input::{self, Input},
     server::{Tag, request_id},
-    surface::{Failed, Own, Problem, problem},
+    surface::{Failed, Own, Problem},
     text::{self, Text},
 };
 
@@ -130,8 +129,11 @@ impl QrBulkApi {
         let left = answers.iter().filter_map(|answer| answer.as_ref().ok());
         let left = left.filter(|done| done.change != Change::Deleted).map(|done| done.code.clone()).collect();
         let mut shown = super::complete(app, &mut creation.tx, caller.org_id, left).await?.into_iter();
-        let results = answers.into_iter().map(|answer| QrCodeOperationResult::new(answer, &mut shown, &id)).collect();
-        let created = creation.finish(&QrCodeBulkResults { results }).await?;
+        let results = answers.into_iter().map(|answer| {
+            let (status, qr_code, problem) = bulk::outcome(answer.map(|done| done.change), &mut shown, id.as_deref());
+            QrCodeOperationResult { status, qr_code, problem }
+        });
+        let created = creation.finish(&QrCodeBulkResults { results: results.collect() }).await?;
         app.routes.forget_all(&told).await;
         Ok(created)
     }
@@ -175,26 +177,6 @@ impl QrCodeOperation {
             }
             (OperationKind::Delete, Some(id), None, None) => Ok(Op::Delete(super::read(&id)?)),
             (op, ..) => Err(op.misfit("qrCode")),
-        }
-    }
-}
-
-impl QrCodeOperationResult {
-    /// `shown` has the codes that are left, in the order of their operations.
-    fn new(
-        answer: Result<Done, Failure>,
-        shown: &mut impl Iterator<Item = QrCode>,
-        request_id: &Option<String>,
-    ) -> Self {
-        match answer {
-            Ok(Done { change, .. }) => {
-                let qr_code = if change == Change::Deleted { None } else { shown.next() };
-                Self { status: bulk::status(change).as_u16(), qr_code, problem: None }
-            }
-            Err(failure) => {
-                let problem = problem(&failure, failure.status, request_id.as_deref().unwrap_or(""));
-                Self { status: failure.status.as_u16(), qr_code: None, problem: Some(problem) }
-            }
         }
     }
 }

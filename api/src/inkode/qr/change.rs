@@ -3,11 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 use domain::{
-    code::Code,
     id::{LinkId, QrId},
-    link::batch::DOMAIN_RULE,
-    own_domain::read_name,
-    password::PASSWORD_MAX,
     qr::{
         self, NAME_MAX, QrCode,
         content::Content,
@@ -27,7 +23,10 @@ use crate::{
     app::App,
     failure::{Failure, FieldError},
     heavy,
-    inkode::asked::{broken_tags, folder, hash, length, opened, tag_ids},
+    inkode::asked::{
+        broken_code, broken_domain, broken_folder, broken_most, broken_password, broken_tags, check_times, domain_name,
+        folder_id, length, opened, password_hash, tag_ids,
+    },
 };
 
 /// A change of a code, checked and proven as the code was when it was asked for: whoever holds the code then need not wait
@@ -115,21 +114,17 @@ impl Asked {
         Ok(Self {
             name: patch.name.map(Into::into),
             content,
-            domain: opened(patch.domain).map(|name| name.and_then(|name| read_name(&name)).unwrap_or_default()),
+            domain: domain_name(patch.domain),
             short_code: patch.short_code.map(Into::into),
             link_id: opened(patch.link_id).map(|id| id.and_then(|id| id.parse().ok())),
             style,
             logo,
-            password_hash: match opened(patch.password) {
-                Some(Some(password)) => Some(Some(hash(app, password.into()).await?)),
-                Some(None) => Some(None),
-                None => None,
-            },
+            password_hash: password_hash(app, patch.password).await?,
             active: patch.active,
             starts_at: opened(patch.starts_at),
             expires_at: opened(patch.expires_at),
             max_scans: opened(patch.max_scans),
-            folder_id: opened(patch.folder_id).map(|id| id.and_then(|id| folder(&id).ok())),
+            folder_id: folder_id(patch.folder_id),
             tag_ids: patch.tag_ids.as_deref().map(tag_ids),
             archived: patch.archived,
         })
@@ -189,12 +184,8 @@ impl Asked {
             let rule = if code.is_dynamic() { "must have a URL, or linkId a link" } else { "is required" };
             return Err(Failure::field("content", rule));
         }
-        match (code.starts_at, code.expires_at) {
-            (Some(starts), Some(expires)) if starts >= expires => {
-                Err(Failure::field("expiresAt", "must be after startsAt"))
-            }
-            _ => Ok(Draft { code, logo: self.logo }),
-        }
+        check_times(code.starts_at, code.expires_at)?;
+        Ok(Draft { code, logo: self.logo })
     }
 }
 
@@ -205,10 +196,8 @@ fn broken(patch: &QrCodePatch) -> Vec<FieldError> {
         wrong.extend(broken.map(|message| FieldError::new(field, message)));
     };
     rule("name", patch.name.as_deref().and_then(|text| length(text, 0, NAME_MAX)));
-    if let MaybeUndefined::Value(name) = &patch.domain {
-        rule("domain", read_name(name).is_none().then(|| DOMAIN_RULE.into()));
-    }
-    rule("shortCode", patch.short_code.as_deref().and_then(|text| Some(text.parse::<Code>().err()?.to_string())));
+    rule("domain", broken_domain(&patch.domain));
+    rule("shortCode", broken_code(patch.short_code.as_deref()));
     if let MaybeUndefined::Value(id) = &patch.link_id {
         rule("linkId", id.parse::<LinkId>().is_err().then(|| "must be the id of a link".into()));
     }
@@ -224,14 +213,9 @@ fn broken(patch: &QrCodePatch) -> Vec<FieldError> {
         rule("style.quietZone", within(style.quiet_zone, QUIET_ZONE));
         rule("style.logoPercent", within(style.logo_percent, LOGO_PERCENT));
     }
-    if let MaybeUndefined::Value(password) = &patch.password {
-        rule("password", length(password, 1, PASSWORD_MAX));
-    }
-    let none = matches!(patch.max_scans, MaybeUndefined::Value(most) if most < 1);
-    rule("maxScans", none.then(|| "must be at least 1".into()));
-    if let MaybeUndefined::Value(id) = &patch.folder_id {
-        rule("folderId", folder(id).err().map(|_| "must be the id of a folder".into()));
-    }
+    rule("password", broken_password(&patch.password));
+    rule("maxScans", broken_most(&patch.max_scans));
+    rule("folderId", broken_folder(&patch.folder_id));
     wrong.extend(patch.tag_ids.as_deref().map(broken_tags).unwrap_or_default());
     wrong
 }
@@ -239,14 +223,14 @@ fn broken(patch: &QrCodePatch) -> Vec<FieldError> {
 /// What is asked of a static code that only a dynamic one has: whoever has its picture has all of it.
 fn only_dynamic(patch: &QrCodePatch) -> impl Iterator<Item = FieldError> {
     let asked = [
-        ("domain", matches!(patch.domain, MaybeUndefined::Value(_))),
+        ("domain", patch.domain.is_value()),
         ("shortCode", patch.short_code.is_some()),
-        ("linkId", matches!(patch.link_id, MaybeUndefined::Value(_))),
-        ("password", matches!(patch.password, MaybeUndefined::Value(_))),
+        ("linkId", patch.link_id.is_value()),
+        ("password", patch.password.is_value()),
         ("active", patch.active == Some(false)),
-        ("startsAt", matches!(patch.starts_at, MaybeUndefined::Value(_))),
-        ("expiresAt", matches!(patch.expires_at, MaybeUndefined::Value(_))),
-        ("maxScans", matches!(patch.max_scans, MaybeUndefined::Value(_))),
+        ("startsAt", patch.starts_at.is_value()),
+        ("expiresAt", patch.expires_at.is_value()),
+        ("maxScans", patch.max_scans.is_value()),
     ];
     let asked = asked.into_iter().filter(|(_, asked)| *asked);
     asked.map(|(field, _)| FieldError::new(field, "needs a dynamic code: a static one leads through none of ours"))

@@ -1,0 +1,195 @@
+//! Downgrades: who uses more than the plan includes is warned, has two weeks, and cannot change what is beyond it then;
+//! nothing is deleted and nothing stops leading on.
+
+use chrono::{DateTime, Duration, Utc};
+use domain::{
+    downgrade::{Downgrade, GRACE, Step, step},
+    plan::Plan,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::{Reply, TestApp, TestOrg, database::dawn};
+
+async fn put_on(app: &TestApp, org: &TestOrg, plan: Plan) {
+    let mut tx = app.store.begin().await.unwrap();
+    assert!(jobs::plan::change(&mut tx, org.id, plan, app.clock.now(), &app.chance).await.unwrap());
+    tx.commit().await.unwrap();
+    app.drain().await;
+}
+
+/// What the schedule does each hour.
+async fn audit(app: &TestApp) {
+    let mut tx = app.store.begin().await.unwrap();
+    for kind in ["plans.audit", "house.keep"] {
+        let entry = jobs::schedule::entry(kind).unwrap();
+        entry.announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    app.drain().await;
+}
+
+async fn link(app: &TestApp, org: &TestOrg) -> Value {
+    app.clock.advance(Duration::milliseconds(2));
+    app.owner(org, "POST", "/api/links", Some(json!({"destination": "https://shop.example/"}))).await.expect(201)
+}
+
+async fn change(app: &TestApp, org: &TestOrg, link: &Value, body: Value) -> Reply {
+    app.owner(org, "PATCH", &format!("/api/links/{}", link["id"].as_str().unwrap()), Some(body)).await
+}
+
+async fn kinds(app: &TestApp) -> Vec<String> {
+    app.mails().await.into_iter().map(|mail| mail.kind).collect()
+}
+
+#[tokio::test]
+async fn what_is_beyond_a_smaller_plan_is_locked_after_two_weeks_and_free_at_once_on_a_larger_one() {
+    let app = TestApp::start().await;
+    let org = TestOrg::make(&app, "acme", Plan::Starter).await;
+    let mut links = vec![];
+    for _ in 0..52 {
+        links.push(link(&app, &org).await);
+    }
+    put_on(&app, &org, Plan::Free).await;
+    assert_eq!(kinds(&app).await, ["plan.exceeded"]);
+    let warning = app.mails().await.remove(0);
+    assert!(warning.text.contains("52 of 50  short links"), "{}", warning.text);
+    assert!(warning.text.contains("Nothing changes until 16 March 2026"), "{}", warning.text);
+    change(&app, &org, &links[51], json!({"title": "still free"})).await.expect(200);
+
+    for _ in 0..13 {
+        app.clock.advance(Duration::days(1));
+        audit(&app).await;
+    }
+    assert_eq!(kinds(&app).await.len(), 1, "one warning is enough");
+    change(&app, &org, &links[51], json!({"title": "still free"})).await.expect(200);
+    app.clock.advance(Duration::days(1));
+    audit(&app).await;
+    assert_eq!(kinds(&app).await.iter().filter(|kind| *kind == "plan.locked").count(), 1);
+
+    // The newest two are beyond the plan.
+    for beyond in &links[50..] {
+        let refused = change(&app, &org, beyond, json!({"title": "x"})).await.expect(402);
+        assert_eq!(refused["code"], "plan_locked");
+        let why = "The plan includes 50 short links, and this is beyond the oldest 50";
+        assert!(refused["detail"].as_str().unwrap().starts_with(why), "{refused}");
+        let slug = beyond["slug"].as_str().unwrap();
+        assert_eq!(app.get(&format!("/r/{slug}"), "").await.status, 302, "it leads on");
+    }
+    let bulk = json!({"operations": [
+        {"op": "update", "id": links[0]["id"], "changes": {"title": "x"}},
+        {"op": "update", "id": links[51]["id"], "changes": {"title": "x"}},
+    ]});
+    let bulk = app.owner(&org, "POST", "/api/links/bulk", Some(bulk)).await.expect(200);
+    assert_eq!((&bulk["results"][0]["status"], &bulk["results"][1]["status"]), (&json!(200), &json!(402)));
+    change(&app, &org, &links[49], json!({"title": "x"})).await.expect(200);
+    // An older one that is put away makes room for the next.
+    change(&app, &org, &links[3], json!({"archived": true})).await.expect(200);
+    change(&app, &org, &links[50], json!({"title": "x"})).await.expect(200);
+    change(&app, &org, &links[51], json!({"title": "x"})).await.expect(402);
+    change(&app, &org, &links[51], json!({"archived": true})).await.expect(200);
+    audit(&app).await;
+    change(&app, &org, &links[50], json!({"title": "y"})).await.expect(200);
+
+    // Nothing is to be done on a larger plan but to go on.
+    let mut more = vec![];
+    put_on(&app, &org, Plan::Starter).await;
+    for _ in 0..3 {
+        more.push(link(&app, &org).await);
+    }
+    put_on(&app, &org, Plan::Free).await;
+    app.clock.advance(GRACE);
+    audit(&app).await;
+    change(&app, &org, &more[2], json!({"title": "x"})).await.expect(402);
+    put_on(&app, &org, Plan::Starter).await;
+    change(&app, &org, &more[2], json!({"title": "x"})).await.expect(200);
+}
+
+#[tokio::test]
+async fn codes_barcodes_and_endpoints_are_locked_by_the_same_rule() {
+    let app = TestApp::start().await;
+    let org = TestOrg::make(&app, "acme", Plan::Pro).await;
+    let code = json!({"isDynamic": true, "content": {"url": "https://shop.example/"}});
+    let barcode = json!({"type": "code128", "value": "A1"});
+    let mut last = vec![];
+    for (path, body, count) in [("/api/qr", code, 11), ("/api/barcode", barcode, 26)] {
+        let mut made = Value::Null;
+        for _ in 0..count {
+            app.clock.advance(Duration::milliseconds(2));
+            made = app.owner(&org, "POST", path, Some(body.clone())).await.expect(201);
+        }
+        last.push(format!("{path}/{}", made["id"].as_str().unwrap()));
+    }
+    for _ in 0..4 {
+        app.clock.advance(Duration::milliseconds(2));
+        let endpoint = app.endpoint(&org, "inkode", "http://127.0.0.1:9/", &["campaign.sent"]).await;
+        last.truncate(2);
+        last.push(format!("/api/webhooks/endpoints/{}", endpoint["id"].as_str().unwrap()));
+    }
+    put_on(&app, &org, Plan::Free).await;
+    for path in &last {
+        app.owner(&org, "PATCH", path, Some(json!({"name": "x"}))).await.expect(200);
+    }
+    app.clock.advance(GRACE);
+    audit(&app).await;
+    for path in &last {
+        let refused = app.owner(&org, "PATCH", path, Some(json!({"name": "y"}))).await.expect(402);
+        assert_eq!(refused["code"], "plan_locked", "{path}: {refused}");
+        app.owner(&org, "GET", path, None).await.expect(200);
+    }
+    for path in &last {
+        assert_eq!(app.owner(&org, "DELETE", path, None).await.status, 204, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_share_of_a_quota_is_written_about_once_a_month() {
+    let app = TestApp::start().await;
+    let org = TestOrg::make(&app, "acme", Plan::Free).await;
+    for _ in 0..40 {
+        link(&app, &org).await;
+    }
+    for _ in 0..3 {
+        audit(&app).await;
+        app.clock.advance(Duration::hours(1));
+    }
+    let mails = app.mails().await;
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].subject, "Your short links run low: acme");
+    assert!(mails[0].text.contains("In use: 40 of 50 short links"), "{}", mails[0].text);
+    for _ in 0..10 {
+        link(&app, &org).await;
+    }
+    audit(&app).await;
+    assert_eq!(app.mails().await.len(), 2);
+    // Another month, and its mails: who is at the limit is told so, and not of both shares.
+    app.clock.advance(Duration::days(30));
+    audit(&app).await;
+    let now = app.clock.now();
+    let fresh: Vec<_> = app.mails().await.into_iter().filter(|mail| mail.created_at == now).collect();
+    assert_eq!(fresh.len(), 1);
+    assert!(fresh[0].subject.starts_with("All short links of your plan are used"), "{}", fresh[0].subject);
+}
+
+fn plans() -> impl Strategy<Value = Plan> {
+    prop::sample::select(&Plan::ALL[..])
+}
+
+proptest! {
+    #[test]
+    fn nobody_is_locked_before_the_time_is_over(hours in 0..2_000_i64, plan in plans(), over in any::<bool>(), locked in any::<bool>()) {
+        let found_at: DateTime<Utc> = dawn();
+        let now = found_at + Duration::hours(hours);
+        let known = Downgrade { plan, found_at, locks_at: found_at + GRACE, locked_at: locked.then_some(found_at + GRACE) };
+        let next = step(Some(known), plan, over, now);
+        prop_assert_eq!(next == Step::Lock, over && !locked && hours >= 14 * 24);
+        prop_assert_eq!(next == Step::End, !over);
+    }
+
+    #[test]
+    fn another_plan_begins_anew(plan in plans(), other in plans(), hours in 0..2_000_i64) {
+        let now = dawn() + Duration::hours(hours);
+        let known = Downgrade { plan, found_at: dawn(), locks_at: dawn() + GRACE, locked_at: Some(dawn() + GRACE) };
+        prop_assert_eq!(step(Some(known), other, true, now) == Step::Warn, plan != other);
+    }
+}
