@@ -217,7 +217,7 @@ async fn what_ends_a_debt_before_the_morning_ends_its_reminder() {
             _ => stripe.event("invoice.updated", "in_1"),
         };
         deliver(&app, &event).await.expect(200);
-        pass(&app, 30, 24).await;
+        pass(&app, 15, 24).await;
         assert!(told(&app).await.is_empty(), "{how}");
         assert!(!suspended(&app, &org).await, "{how}");
     }

@@ -192,7 +192,7 @@ pub async fn take(context: Context, job: TakeEvent, _: Run) -> anyhow::Result<Ou
     };
     let taken = match subject {
         Subject::Subscription(subscription) => take_subscription_event(&context, &event, &subscription).await?,
-        Subject::Invoice(invoice) => take_invoice_event(&context, &event, invoice).await?,
+        Subject::Invoice(invoice) => take_invoice_event(&context, &event, &invoice).await?,
         Subject::Dispute(dispute) => take_dispute(&context, &dispute).await?,
         Subject::Customer(of) => {
             let named = of.metadata.and_then(|metadata| metadata.org_id);
@@ -263,10 +263,10 @@ async fn take_subscription_event(context: &Context, event: &Event, of: &stripe::
     Ok(Ok(()))
 }
 
-async fn take_invoice_event(context: &Context, event: &Event, of: stripe::Invoice) -> Asked<()> {
+async fn take_invoice_event(context: &Context, event: &Event, of: &stripe::Invoice) -> Asked<()> {
     let failed_at = (event.kind == "invoice.payment_failed").then_some(event.created_at);
     let taken = match &context.stripe {
-        None => take_invoice(context, &of, failed_at, event.created_at).await?,
+        None => take_invoice(context, of, failed_at, event.created_at).await?,
         Some(stripe) => match stripe.invoice(&of.id).await {
             Ok(Answer { value, at }) => take_invoice(context, &value, failed_at, at).await?,
             Err(error) => return Ok(Err(error)),

@@ -37,7 +37,7 @@ pub enum Subject {
     /// A subscription.
     Subscription(Subscription),
     /// An invoice.
-    Invoice(Invoice),
+    Invoice(Box<Invoice>),
     /// A disputed payment.
     Dispute(Dispute),
     /// A customer, who may say whose they are.
@@ -52,7 +52,7 @@ type Read = fn(Value) -> Result<Subject, serde_json::Error>;
 const KINDS: [(&str, Option<Read>); 6] = [
     // A draft that nobody has to pay yet has no id even.
     ("invoice.upcoming", None),
-    ("invoice.", Some(|object| serde_json::from_value(object).map(Subject::Invoice))),
+    ("invoice.", Some(|object| serde_json::from_value(object).map(|of| Subject::Invoice(Box::new(of))))),
     ("customer.subscription.", Some(|object| serde_json::from_value(object).map(Subject::Subscription))),
     ("charge.dispute.", Some(|object| serde_json::from_value(object).map(Subject::Dispute))),
     ("checkout.session.completed", Some(|object| serde_json::from_value(object).map(Subject::Checkout))),
