@@ -1,5 +1,6 @@
 //! `inkfleet admin`: what an operator does by hand. Answers are JSON on standard output, one object per line.
 
+mod billing;
 mod identity;
 mod job;
 mod oauth;
@@ -16,6 +17,8 @@ pub enum AdminCommand {
     CreateOrg(identity::CreateOrg),
     /// Put an organisation on another plan.
     SetPlan(identity::SetPlan),
+    /// Say which customer at Stripe an organisation is; its plan follows the subscription from then on.
+    BindCustomer(billing::BindCustomer),
     /// Create a person and make them a member of an organisation.
     CreateUser(identity::CreateUser),
     /// Create an API key; it is shown now and never again.
@@ -44,6 +47,7 @@ pub async fn run(command: AdminCommand) -> anyhow::Result<()> {
     match command {
         AdminCommand::CreateOrg(args) => args.run(&store, &clock).await,
         AdminCommand::SetPlan(args) => args.run(&store, &clock).await,
+        AdminCommand::BindCustomer(args) => args.run(&store, &clock).await,
         AdminCommand::CreateUser(args) => args.run(&store, &clock).await,
         AdminCommand::CreateKey(args) => args.run(&store, &clock).await,
         AdminCommand::CreateSession(args) => args.run(&store, &clock, &settings).await,

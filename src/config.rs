@@ -16,7 +16,7 @@ use clap::{
 };
 
 pub use sample::env_sample;
-pub use section::{Cron, Database, Http, Limits, Log, LogFormat, Mail, Places, Security, Webhooks, Workers};
+pub use section::{Billing, Cron, Database, Http, Limits, Log, LogFormat, Mail, Places, Security, Webhooks, Workers};
 
 /// What the program was started for; decides which settings must be there, and some defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,9 @@ pub struct Settings {
     /// Scheduled work.
     #[command(flatten)]
     pub cron: Cron,
+    /// What organisations pay.
+    #[command(flatten)]
+    pub billing: Billing,
     /// What one key may ask for.
     #[command(flatten)]
     pub limits: Limits,

@@ -23,7 +23,7 @@ use poem::{
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio_util::sync::CancellationToken;
-use workers::{context, fleet, http::Client, mail::Mailer};
+use workers::{context, fleet, http::Client, mail::Mailer, stripe::Stripe};
 
 use crate::config::Settings;
 
@@ -85,6 +85,7 @@ impl Parts {
                 (None, true) => Access::Anybody,
                 (None, false) => Access::Nobody,
             },
+            stripe_webhook_secret: self.settings.billing.stripe_webhook_secret.clone(),
             rate_per_second: self.settings.limits.rate_limit_per_second,
             rate_burst: self.settings.limits.rate_limit_burst,
         };
@@ -122,9 +123,10 @@ impl Parts {
             retention_days: u32::from(self.settings.webhooks.retention_days),
             session_jwks_url: self.settings.security.session_jwks_url.as_ref().map(|url| url.as_str().to_owned()),
             short_url: self.settings.http.short(&public_url).0,
+            stripe_prices: self.settings.billing.stripe_prices.iter().cloned().collect(),
             public_url,
         };
-        Ok(context::Context::new(
+        let mut context = context::Context::new(
             self.store.clone(),
             fleet::pinned_pool(self.direct()?, 0),
             self.clock.clone(),
@@ -133,7 +135,15 @@ impl Parts {
             self.sealing.clone(),
             self.mailer()?,
             settings,
-        ))
+        );
+        context.stripe = self.stripe()?.map(Arc::new);
+        Ok(context)
+    }
+
+    fn stripe(&self) -> anyhow::Result<Option<Stripe>> {
+        let billing = &self.settings.billing;
+        let key = billing.stripe_secret_key.as_ref();
+        Ok(key.map(|key| Stripe::new(key, &billing.stripe_base_url)).transpose()?)
     }
 
     fn mailer(&self) -> anyhow::Result<Mailer> {

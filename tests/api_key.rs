@@ -16,6 +16,7 @@ fn caller(role: Role, scopes: &[Scope]) -> Caller {
         prefix: ApiKeyPrefix::Ink,
         scopes: scopes.to_vec(),
         role,
+        suspended: false,
         plan: Plan::Pro,
     })
 }

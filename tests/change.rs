@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use domain::{
     change::{
-        BarcodeChange, BarcodeState, Change, Click, Converted, Happened, LinkChange, LinkHealth, QrChange, QrState,
-        QuotaReached, Row, Scan, Subject, Visit, owner_number,
+        BarcodeChange, BarcodeState, Change, Click, Converted, Happened, LinkChange, LinkHealth, Payment, QrChange,
+        QrState, QuotaReached, Row, Scan, Subject, SubscriptionState, Visit, owner_number,
     },
     code::Target,
     conversion::{Conversion, Told},
@@ -320,5 +320,19 @@ async fn every_body_has_what_its_document_shows() {
         told: Told { step: "signup".into(), value: Some(42.5), currency: Some("EUR".into()), dedupe_key: None },
     };
     check(&app, &org, &[Converted(conversion)]);
+    let payment =
+        Payment { invoice_id: "in_1".into(), amount: 1900, currency: "eur".into(), attempts: 1, next_attempt_at: None };
+    let subscription = SubscriptionState {
+        id: "sub_8w3n5r".into(),
+        plan: Plan::Pro,
+        status: Some("active".into()),
+        interval: Some("month".into()),
+        seats: Some(3),
+        period_end: None,
+        trial_end: None,
+        cancel_at_period_end: false,
+        payment: Some(payment),
+    };
+    check(&app, &org, &[subscription]);
     check_table::<LinkChange>();
 }

@@ -19,7 +19,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::OrgId;
 use jobs::{
     alert::CheckAlerts,
+    billing::{BackfillInvoices, SyncSnapshots},
     digest::SweepDigests,
+    dunning::SweepInvoices,
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob, Queue},
@@ -31,6 +33,7 @@ use jobs::{
     schedule::ENTRIES,
     session_key::FetchSessionKeys,
     store::Store,
+    trial::SweepTrials,
     visit::CountVisits,
 };
 use serde::{Deserialize, Serialize};
@@ -181,6 +184,10 @@ fn scheduled(registry: Registry, ran: impl Fn(u32) + Copy + Send + Sync + 'stati
         .on(move |_, _: AuditPlans, _| done(9))
         .on(move |_, _: DeliverNotifications, _| done(10))
         .on(move |_, _: SweepDigests, _| done(11))
+        .on(move |_, _: BackfillInvoices, _| done(12))
+        .on(move |_, _: SyncSnapshots, _| done(13))
+        .on(move |_, _: SweepInvoices, _| done(14))
+        .on(move |_, _: SweepTrials, _| done(15))
 }
 
 /// A fleet in this process.

@@ -20,20 +20,26 @@ use sqlx::PgConnection;
 use workers::{context::Context, mail::Mailer, registry::Registry};
 
 use crate::support::{
-    Receiver, TestApp,
+    Receiver, Stripe, TestApp,
     org::SESSION_KEY,
     receiver::{Reply, Script},
     webhook::text,
 };
 
 /// The kinds that have a story below.
-const TOLD: [&str; 20] = [
+const TOLD: [&str; 28] = [
     "alerts.check",
+    "billing.backfill_invoices",
+    "billing.sync_customer",
+    "billing.sync_snapshots",
+    "billing.take_event",
     "codes.expire",
     "delivery.attempt",
     "digest.send",
     "digest.sweep",
     "domain.verify",
+    "dunning.remind",
+    "dunning.sweep",
     "endpoint.check",
     "house.keep",
     "import.run",
@@ -47,6 +53,8 @@ const TOLD: [&str; 20] = [
     "plans.audit",
     "replay.run",
     "session_keys.fetch",
+    "trial.remind",
+    "trial.sweep",
     "visit.count",
 ];
 
@@ -541,6 +549,49 @@ async fn what_happened_is_told_by_one_mail() {
     }
 }
 
+/// An organisation whose customer at Stripe has a subscription, and an invoice whose payment failed; and a hook that hears
+/// of both.
+async fn subscriber(app: &TestApp, stripe: &Stripe) -> Receiver {
+    let org = app.org("acme").await;
+    let receiver = crate::billing::hook(app, &org).await;
+    stripe.customer("cus_1", Some(&org));
+    stripe.subscription("sub_1", "cus_1", "price_business", "active", json!({}));
+    stripe.invoice("in_1", "cus_1", json!({}));
+    stripe.fail("in_1", 1, false);
+    receiver
+}
+
+#[tokio::test]
+async fn what_stripe_says_is_taken_once() {
+    for how in BOTH {
+        let mut app = TestApp::start().await;
+        let stripe = Stripe::start(&mut app);
+        let hook = subscriber(&app, &stripe).await;
+        // The walk finds the invoice, and whose it is.
+        announce(&app, "billing.backfill_invoices").await;
+        run_twice(&app, &app.context, Queue::System, how).await;
+        // All there is of the customer is asked for, by one job.
+        run_twice(&app, &app.context, Queue::System, how).await;
+        app.drain().await;
+        assert_eq!(crate::billing::types(&hook), ["subscription.payment_failed", "subscription.created"], "{how:?}");
+        app.clock.advance(Duration::hours(1));
+        stripe.change("sub_1", json!({"status": "past_due"}));
+        announce(&app, "billing.sync_snapshots").await;
+        run_twice(&app, &app.context, Queue::System, how).await;
+        stripe.pay("in_1", "pi_1");
+        crate::support::stripe::deliver(&app, &stripe.event("invoice.paid", "in_1")).await.expect(200);
+        run_twice(&app, &app.context, Queue::System, how).await;
+        app.drain().await;
+        // Both on their way at once.
+        let mut told = crate::billing::types(&hook).split_off(2);
+        told.sort();
+        assert_eq!(told, ["subscription.payment_succeeded", "subscription.updated"], "{how:?}");
+        let plan: String =
+            sqlx::query_scalar("select plan from organizations").fetch_one(app.store.pool()).await.unwrap();
+        assert_eq!(plan, "business", "{how:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_digest_is_noted_once_and_sent_once() {
     for how in BOTH {
@@ -563,5 +614,41 @@ async fn a_digest_is_noted_once_and_sent_once() {
         run_twice(&app, &app.context, Queue::System, how).await;
         app.drain().await;
         assert_eq!(app.mails().await.len(), 2, "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reminder_is_sent_once_and_a_plan_is_suspended_once() {
+    for how in BOTH {
+        let mut app = TestApp::start().await;
+        let stripe = Stripe::start(&mut app);
+        let _hook = subscriber(&app, &stripe).await;
+        stripe.tell(&app, "invoice.payment_failed", "in_1").await;
+        let now = app.clock.now().timestamp();
+        let trial = json!({"status": "trialing", "trial_start": now, "trial_end": now + 14 * 86_400});
+        stripe.change("sub_1", trial);
+        stripe.tell(&app, "customer.subscription.updated", "sub_1").await;
+        for (day, kind) in [
+            (0, "dunning.sweep"),
+            (7, "trial.sweep"),
+            (10, "dunning.sweep"),
+            (14, "dunning.sweep"),
+            (15, "trial.sweep"),
+        ] {
+            app.clock.set(chrono::DateTime::from_timestamp(now, 0).unwrap() + Duration::days(day));
+            announce(&app, kind).await;
+            run_twice(&app, &app.context, Queue::System, how).await;
+            run_twice(&app, &app.context, Queue::System, how).await;
+            app.drain().await;
+        }
+        let mails: Vec<String> = app.mails().await.into_iter().rev().map(|mail| mail.subject).collect();
+        let expected = [
+            "A payment did not work: acme",
+            "Your trial ends in 7 days: acme",
+            "Last reminder before your plan is suspended: acme",
+            "Your plan is suspended: acme",
+            "Your trial has ended: acme",
+        ];
+        assert_eq!(mails, expected, "{how:?}");
     }
 }

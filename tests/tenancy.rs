@@ -80,6 +80,21 @@ impl Things {
         let origins = json!({"origins": ["https://shop.example"]});
         app.owner(&org, "PUT", "/api/conversion-origins", Some(origins)).await.expect(200);
         let file = json!({"format": "csv", "data": "url\nhttps://shop.example/imported"});
+        // As Stripe would have said.
+        let mirrored = "insert into subscriptions (org_id, subscription_id, price_id, plan, status, seats, billing_interval,
+                                                   period_start, period_end, cancel_at_period_end, created_at, stated_at,
+                                                   updated_at)
+                        select id, 'sub_1MowQVLkdIwHu7ixeRlqHVzs', 'price_pro', 'pro', 'active', 3, 'month',
+                               '2026-03-01Z', '2026-04-01Z', false, '2026-03-01Z', '2026-03-01Z', '2026-03-01Z'
+                        from organizations where slug = 'acme';
+                        insert into invoices (org_id, invoice_id, subscription_id, number, status, collects, currency,
+                                              amount_due, amount_paid, amount_remaining, attempt_count,
+                                              hosted_invoice_url, created_at, paid_at, stated_at, updated_at)
+                        select id, 'in_1MtHbELkdIwHu7ixl4OzzPMv', 'sub_1MowQVLkdIwHu7ixeRlqHVzs', 'A1B2C3D4-0007', 'paid',
+                               true, 'eur', 1900, 1900, 0, 1, 'https://invoice.stripe.com/i/acct_1/test_1',
+                               '2026-03-01Z', '2026-03-01Z', '2026-03-01Z', '2026-03-01Z'
+                        from organizations where slug = 'acme'";
+        app.sql(mirrored).await;
         let import = app.post("/api/imports", &auth, file).await.expect(202)["id"].as_str().unwrap().to_owned();
         app.drain().await;
         Self {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::{address::Guard, chance::Chance, clock::Clock, event::NewEvent, sealed::SealingKeys};
 use jobs::{batch::Batcher, event::Published, store::Store};
 use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::SecretString;
 
 use crate::{
     auth::Sessions,
@@ -63,6 +64,8 @@ pub struct Settings {
     pub allow_http_targets: bool,
     /// Who may ask for scheduled work.
     pub cron: crate::cron::Access,
+    /// What Stripe signs its webhooks with.
+    pub stripe_webhook_secret: Option<SecretString>,
     /// Requests per second and key.
     pub rate_per_second: u32,
     /// Requests that a key may make at once.
@@ -128,6 +131,7 @@ impl App {
             address_header: None,
             allow_http_targets: false,
             cron: crate::cron::Access::Nobody,
+            stripe_webhook_secret: None,
             rate_per_second: 1,
             rate_burst: 1,
         };

@@ -210,8 +210,26 @@ impl<'a, G: Gate> ApiExtractor<'a> for Auth<G> {
             *slot.lock().expect("no panic under the lock") = Some(left);
         });
         taken?;
+        if caller.suspended && !goes_on(request.method().as_str(), request.uri().path()) {
+            return Err(Failure::suspended().into());
+        }
         Ok(Self(caller, PhantomData))
     }
+}
+
+/// What goes on while a plan is suspended, beside what reads and what deletes: what only looks, and what stops something. By
+/// the beginning of paths and their end.
+const GO_ON: [(&str, &str); 3] =
+    [("/api/links/", "/explain"), ("/api/webhooks/replays/", "/pause"), ("/api/webhooks/replays/", "/cancel")];
+/// The same behind `/api/org/{orgId}/`, by the beginning: what has to do with paying, and with being told.
+const GO_ON_OF_ORG: [&str; 2] = ["billing", "notification"];
+
+/// Whether callers of an organisation whose plan is suspended may ask this. `path` may be that of a route.
+pub(crate) fn goes_on(method: &str, path: &str) -> bool {
+    let of_org = || path.strip_prefix("/api/org/").and_then(|rest| Some(rest.split_once('/')?.1));
+    let told = || of_org().is_some_and(|what| GO_ON_OF_ORG.iter().any(|start| what.starts_with(start)));
+    let listed = || GO_ON.iter().any(|(start, end)| path.starts_with(start) && path.ends_with(end));
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "DELETE") || listed() || told()
 }
 
 async fn authenticate<G: Gate>(app: &App, request: &Request) -> Result<Caller, Failure> {

@@ -5,7 +5,9 @@ mod secret;
 
 use jobs::{
     alert::CheckAlerts,
+    billing::{BackfillInvoices, SyncSnapshots},
     digest::SweepDigests,
+    dunning::SweepInvoices,
     expiry::ExpireCodes,
     job::Job as _,
     link_health::SweepLinkHealth,
@@ -13,6 +15,7 @@ use jobs::{
     notification::DeliverNotifications,
     plan::AuditPlans,
     schedule,
+    trial::SweepTrials,
 };
 use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, registry::MetaSchema};
@@ -29,14 +32,18 @@ use crate::{
 };
 
 /// The last part of each path, and the kind of the schedule's entry that it announces.
-pub const ROUTES: [(&str, &str); 8] = [
+pub const ROUTES: [(&str, &str); 12] = [
+    ("billing-snapshot-sync", SyncSnapshots::KIND),
     ("downgrade-audit", AuditPlans::KIND),
+    ("dunning-reminders", SweepInvoices::KIND),
     ("expire", ExpireCodes::KIND),
+    ("invoice-records-backfill", BackfillInvoices::KIND),
     ("link-health-checks", SweepLinkHealth::KIND),
     ("marketing-campaigns", StartCampaigns::KIND),
     ("marketing-send-queue", SendQueued::KIND),
     ("notifications", DeliverNotifications::KIND),
     ("qr-alerts", CheckAlerts::KIND),
+    ("trial-reminders", SweepTrials::KIND),
     ("weekly-workspace-digest", SweepDigests::KIND),
 ];
 

@@ -76,6 +76,14 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
     }
 
+    /// 402: an invoice stayed unpaid.
+    pub fn suspended() -> Self {
+        let message = "The plan is suspended because an invoice is unpaid. Pay it (its address is in \
+                       /api/org/{orgId}/billing), and everything works again within seconds. Nothing is deleted, and links \
+                       and codes lead on.";
+        Self::new(StatusCode::PAYMENT_REQUIRED, "plan_suspended", message)
+    }
+
     /// 404: `what` as in "No webhook endpoint has this id."
     pub fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("No {what} has this id."))

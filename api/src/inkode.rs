@@ -4,6 +4,7 @@
 mod alert;
 pub(crate) mod asked;
 pub(crate) mod barcode;
+mod billing;
 mod bulk;
 mod conversion;
 mod delivery;
@@ -22,6 +23,7 @@ mod stats;
 pub use self::{
     alert::AlertApi,
     barcode::BarcodeApi,
+    billing::BillingApi,
     conversion::ConversionOriginApi,
     delivery::{DeliveryApi, DeliveryState},
     endpoint::EndpointApi,

@@ -32,6 +32,7 @@ pub mod qrstudio;
 pub mod rate;
 pub mod redirect;
 pub mod server;
+pub mod stripe;
 pub mod surface;
 pub mod text;
 pub mod timestamp;

@@ -115,17 +115,21 @@ fn routes(document: &Value) -> Routes {
     paths.map(|(path, item)| (path.clone(), methods(item).unwrap_or_default())).collect()
 }
 
+/// What the document does not have, and its methods.
+fn unlisted(path: &str) -> Option<(&'static str, &'static str)> {
+    crate::oauth::ROUTES.into_iter().chain([crate::stripe::ROUTE]).find(|(of, _)| *of == path)
+}
+
 /// The route that a path belongs to, for metrics: one label per route and not per id.
 pub fn route_of(path: &str) -> String {
-    let oauth = || crate::oauth::ROUTES.into_iter().find(|(of, _)| *of == path).map(|(of, _)| of.to_owned());
-    find(path).map(|(route, _)| route.clone()).or_else(oauth).unwrap_or_else(|| "unknown".to_owned())
+    let listed = find(path).map(|(route, _)| route.clone());
+    listed.or_else(|| Some(unlisted(path)?.0.to_owned())).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The methods of a path, for the `Allow` header. What the document does not have is a page to look at.
 pub fn methods_of(path: &str) -> String {
-    let oauth = || crate::oauth::ROUTES.into_iter().find(|(of, _)| *of == path).map(|(_, methods)| methods.to_owned());
-    let told = find(path).map(|(_, methods)| methods.join(", ")).or_else(oauth);
-    told.unwrap_or_else(|| "GET".to_owned())
+    let listed = find(path).map(|(_, methods)| methods.join(", "));
+    listed.or_else(|| Some(unlisted(path)?.1.to_owned())).unwrap_or_else(|| "GET".to_owned())
 }
 
 fn find(path: &str) -> Option<&'static (String, Vec<String>)> {

@@ -20,8 +20,8 @@ use crate::{
     iloveqr::IloveqrApi,
     inklink::InklinkApi,
     inkode::{
-        AlertApi, BarcodeApi, ConversionOriginApi, DeliveryApi, EndpointApi, ExportApi, ImportApi, LabelApi, LinkApi,
-        LinkBulkApi, LinkPageApi, NotificationApi, OwnDomainApi, QrApi, QrBulkApi, ReplayApi,
+        AlertApi, BarcodeApi, BillingApi, ConversionOriginApi, DeliveryApi, EndpointApi, ExportApi, ImportApi,
+        LabelApi, LinkApi, LinkBulkApi, LinkPageApi, NotificationApi, OwnDomainApi, QrApi, QrBulkApi, ReplayApi,
     },
     inkr::InkrApi,
     intake::IntakeApi,
@@ -122,7 +122,7 @@ macro_rules! service {
                     LabelApi($app.clone()),
                     (QrApi($app.clone()), QrBulkApi($app.clone())),
                     BarcodeApi($app.clone()),
-                    AlertApi($app.clone()),
+                    (AlertApi($app.clone()), BillingApi($app.clone())),
                     ConversionOriginApi($app.clone()),
                     NotificationApi($app.clone()),
                 ),
@@ -162,7 +162,7 @@ pub fn routes(app: App) -> impl Endpoint<Output = Response> + 'static {
     let service = service!(app);
     // The page holds the framework's document; it shows ours.
     let docs = service.swagger_ui_html().replacen(&service.spec(), crate::openapi::json(), 1);
-    let route = crate::oauth::add(Route::new())
+    let route = crate::stripe::add(crate::oauth::add(Route::new()))
         .at("/docs", poem::get(poem::endpoint::make_sync(move |_| poem::web::Html(docs.clone()))))
         .nest_no_strip("/", service);
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| StatusCode::INTERNAL_SERVER_ERROR);

@@ -210,7 +210,7 @@ fn meaning(status: u16) -> &'static str {
     match status {
         400 => "A field breaks a rule, or the body is no valid JSON.",
         401 => "No valid proof of identity.",
-        402 => "The plan has no room for more.",
+        402 => "The plan has no room for more, or is suspended because an invoice is unpaid (`plan_suspended`).",
         403 => "The caller may not do this.",
         404 => "There is no such thing in the caller's organisation.",
         409 => "The request conflicts with an earlier one or with the present state.",

@@ -130,6 +130,8 @@ pub struct ApiKeyOwner {
     pub role: Role,
     /// What the organisation has paid for.
     pub plan: Plan,
+    /// Whether that is suspended.
+    pub suspended: bool,
 }
 
 /// Makes a key and stores its row. The text is returned here and can never be read again.
@@ -176,7 +178,7 @@ pub async fn find_by_secret(conn: &mut PgConnection, secret: &str) -> Result<Opt
     // The look-up is by the hash, so the time it takes says nothing of the key.
     let row = sqlx::query!(
         r#"select k.id as "id: ApiKeyId", k.org_id as "org_id: OrgId", k.user_id as "user_id: UserId", k.scopes,
-                  m.role as "role: Role", o.plan as "plan: Plan"
+                  m.role as "role: Role", o.plan as "plan: Plan", o.suspended_at is not null as "suspended!"
            from api_keys k
            join members m on m.org_id = k.org_id and m.user_id = k.user_id
            join organizations o on o.id = k.org_id
@@ -193,6 +195,7 @@ pub async fn find_by_secret(conn: &mut PgConnection, secret: &str) -> Result<Opt
         scopes: scopes(&row.scopes),
         role: row.role,
         plan: row.plan,
+        suspended: row.suspended,
     }))
 }
 

@@ -23,6 +23,8 @@ pub struct Caller {
     pub via: Via,
     /// What the organisation has paid for.
     pub plan: Plan,
+    /// Whether that is suspended, because an invoice stayed unpaid: then nothing can be made or changed.
+    pub suspended: bool,
 }
 
 /// A proof of identity.
@@ -65,6 +67,7 @@ impl Caller {
             scopes: Scope::ALL.to_vec(),
             via: Via::Session,
             plan: member.plan,
+            suspended: member.suspended,
         }
     }
 
@@ -77,6 +80,7 @@ impl Caller {
             scopes: owner.scopes,
             via: Via::ApiKey { prefix: owner.prefix, id: owner.key_id },
             plan: owner.plan,
+            suspended: owner.suspended,
         }
     }
 
@@ -89,6 +93,7 @@ impl Caller {
             scopes: owner.scopes,
             via: Via::Oauth { id: owner.grant_id },
             plan: owner.plan,
+            suspended: owner.suspended,
         }
     }
 

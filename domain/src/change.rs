@@ -9,6 +9,7 @@ mod conversion;
 mod link;
 mod qr;
 mod quota;
+mod subscription;
 mod visit;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -20,6 +21,7 @@ pub use self::{
     link::{LinkChange, LinkHealth},
     qr::{QrChange, QrState},
     quota::QuotaReached,
+    subscription::{Payment, SubscriptionState},
     visit::{Click, Scan, Visit},
 };
 use crate::{dialect::DialectName, id::OrgId};
@@ -43,6 +45,12 @@ pub enum Change {
     Recovered,
     /// So much of it was used.
     Reached,
+    /// It ends, or has ended.
+    Cancelled,
+    /// It was paid for.
+    Paid,
+    /// A payment for it failed.
+    Unpaid,
 }
 
 /// Something that happened to a thing of the kind `S`.

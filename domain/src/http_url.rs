@@ -109,6 +109,15 @@ impl HttpUrl {
     pub fn scheme(&self) -> &str {
         self.url.scheme()
     }
+
+    /// Whether the host is this machine, by its own word: what goes there crosses no network.
+    pub fn is_local(&self) -> bool {
+        match self.host() {
+            Host::Domain(name) => name == "localhost",
+            Host::Ipv4(ip) => ip.is_loopback(),
+            Host::Ipv6(ip) => ip.is_loopback(),
+        }
+    }
 }
 
 impl fmt::Display for HttpUrl {

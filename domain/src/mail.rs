@@ -4,6 +4,7 @@
 //! the occasion is noticed. What carries it is `workers::mail`; what it says is [`webhook`] and its like to come.
 
 pub mod alert;
+pub mod billing;
 pub mod digest;
 mod letter;
 pub mod notification;

@@ -59,6 +59,8 @@ pub struct Membership {
     pub role: Role,
     /// What the organisation has paid for.
     pub plan: Plan,
+    /// Whether that is suspended.
+    pub suspended: bool,
     /// Where the person is written to.
     pub email: EmailAddress,
 }
@@ -97,7 +99,7 @@ macro_rules! select {
         sqlx::query_as!(
             Membership,
             r#"select m.org_id as "org_id: OrgId", m.user_id as "user_id: UserId", m.role as "role: Role",
-                      o.plan as "plan: Plan", u.email as "email: EmailAddress"
+                      o.plan as "plan: Plan", o.suspended_at is not null as "suspended!", u.email as "email: EmailAddress"
                from members m join organizations o on o.id = m.org_id join users u on u.id = m.user_id "# + $tail,
             $($arg),*
         )

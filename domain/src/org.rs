@@ -60,6 +60,8 @@ pub struct Org {
     pub plan: Plan,
     /// Its id at the session issuer.
     pub external_id: Option<String>,
+    /// Since when its plan is suspended, because an invoice stayed unpaid.
+    pub suspended_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
@@ -88,7 +90,7 @@ macro_rules! select {
     ($tail:literal, $($arg:expr),* $(,)?) => {
         sqlx::query_as!(
             Org,
-            r#"select id as "id: OrgId", slug as "slug: Slug", name, plan as "plan: Plan", external_id, created_at
+            r#"select id as "id: OrgId", slug as "slug: Slug", name, plan as "plan: Plan", external_id, suspended_at, created_at
                from organizations "# + $tail,
             $($arg),*
         )
@@ -106,7 +108,8 @@ pub async fn create(
         Org,
         r#"insert into organizations (id, slug, name, plan, external_id, created_at) values ($1, $2, $3, $4, $5, $6)
            on conflict do nothing
-           returning id as "id: OrgId", slug as "slug: Slug", name, plan as "plan: Plan", external_id, created_at"#,
+           returning id as "id: OrgId", slug as "slug: Slug", name, plan as "plan: Plan", external_id, suspended_at,
+                     created_at"#,
         OrgId::new(now, chance).0,
         new.slug.as_str(),
         new.name,
@@ -173,6 +176,21 @@ pub async fn set_plan(conn: &mut PgConnection, id: OrgId, plan: Plan) -> Result<
     let done =
         sqlx::query!("update organizations set plan = $2 where id = $1", id.0, plan.name()).execute(conn).await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Suspends an organisation's plan; `false` when it is suspended already.
+pub async fn suspend(conn: &mut PgConnection, id: OrgId, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    let done =
+        sqlx::query!("update organizations set suspended_at = $2 where id = $1 and suspended_at is null", id.0, now)
+            .execute(conn)
+            .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends the suspension of an organisation's plan.
+pub async fn resume(conn: &mut PgConnection, id: OrgId) -> Result<(), sqlx::Error> {
+    sqlx::query!("update organizations set suspended_at = null where id = $1", id.0).execute(conn).await?;
+    Ok(())
 }
 
 /// Where the organisation's mail goes: to the owner of longest standing.

@@ -163,6 +163,11 @@ async fn recipients(conn: &mut PgConnection, org_id: OrgId, roles: &[Role]) -> R
     Ok(recipients.collect())
 }
 
+/// Who owns an organisation, those of longest standing first.
+pub async fn owners(conn: &mut PgConnection, org_id: OrgId) -> Result<Vec<Recipient>, sqlx::Error> {
+    recipients(conn, org_id, &[Role::Owner]).await
+}
+
 /// Who manages an organisation: its owners and admins, those of longest standing first.
 pub async fn managers(conn: &mut PgConnection, org_id: OrgId) -> Result<Vec<Recipient>, sqlx::Error> {
     recipients(conn, org_id, &[Role::Owner, Role::Admin]).await

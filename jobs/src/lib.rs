@@ -5,9 +5,11 @@
 
 pub mod alert;
 pub mod batch;
+pub mod billing;
 pub mod change;
 pub mod delivery;
 pub mod digest;
+pub mod dunning;
 pub mod endpoint;
 pub mod event;
 pub mod expiry;
@@ -30,16 +32,23 @@ pub mod replay;
 pub mod schedule;
 pub mod session_key;
 pub mod store;
+pub mod trial;
 pub mod visit;
 
 use job::Job as _;
 
 /// Every kind of job there is. A worker that lacks a handler for one of them does not start.
-pub const KINDS: [&str; 20] = [
+pub const KINDS: [&str; 28] = [
     alert::CheckAlerts::KIND,
+    billing::BackfillInvoices::KIND,
+    billing::SyncCustomer::KIND,
+    billing::SyncSnapshots::KIND,
+    billing::TakeEvent::KIND,
     delivery::AttemptDelivery::KIND,
     digest::SendDigests::KIND,
     digest::SweepDigests::KIND,
+    dunning::RemindInvoice::KIND,
+    dunning::SweepInvoices::KIND,
     endpoint::CheckEndpoint::KIND,
     expiry::ExpireCodes::KIND,
     housekeeping::KeepHouse::KIND,
@@ -55,5 +64,7 @@ pub const KINDS: [&str; 20] = [
     plan::AuditPlans::KIND,
     replay::RunReplay::KIND,
     session_key::FetchSessionKeys::KIND,
+    trial::RemindTrial::KIND,
+    trial::SweepTrials::KIND,
     visit::CountVisits::KIND,
 ];

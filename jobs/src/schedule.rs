@@ -10,7 +10,9 @@ use domain::{chance::Chance, id::OrgId};
 
 use crate::{
     alert::CheckAlerts,
+    billing::{BackfillInvoices, SyncSnapshots},
     digest::SweepDigests,
+    dunning::SweepInvoices,
     expiry::ExpireCodes,
     housekeeping::KeepHouse,
     job::{Job, NewJob},
@@ -21,6 +23,7 @@ use crate::{
     queue::{self, Occasion},
     session_key::FetchSessionKeys,
     store::Tx,
+    trial::SweepTrials,
     visit::CountVisits,
 };
 
@@ -34,7 +37,7 @@ pub struct Entry {
 }
 
 /// Everything that is scheduled.
-pub const ENTRIES: [Entry; 11] = [
+pub const ENTRIES: [Entry; 15] = [
     Entry {
         kind: CheckAlerts::KIND,
         every: TimeDelta::minutes(10),
@@ -49,6 +52,26 @@ pub const ENTRIES: [Entry; 11] = [
         kind: DeliverNotifications::KIND,
         every: TimeDelta::minutes(5),
         make: |now, chance| NewJob::new(OrgId::SYSTEM, &DeliverNotifications {}, now, chance),
+    },
+    Entry {
+        kind: BackfillInvoices::KIND,
+        every: TimeDelta::hours(6),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &BackfillInvoices {}, now, chance),
+    },
+    Entry {
+        kind: SyncSnapshots::KIND,
+        every: TimeDelta::hours(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &SyncSnapshots {}, now, chance),
+    },
+    Entry {
+        kind: SweepInvoices::KIND,
+        every: TimeDelta::hours(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &SweepInvoices {}, now, chance),
+    },
+    Entry {
+        kind: SweepTrials::KIND,
+        every: TimeDelta::hours(1),
+        make: |now, chance| NewJob::new(OrgId::SYSTEM, &SweepTrials {}, now, chance),
     },
     Entry {
         kind: ExpireCodes::KIND,

@@ -212,7 +212,7 @@ impl CreateSession {
     }
 }
 
-async fn find_org(tx: &mut Tx<'_>, slug: &Slug) -> anyhow::Result<Org> {
+pub(super) async fn find_org(tx: &mut Tx<'_>, slug: &Slug) -> anyhow::Result<Org> {
     org::find_by_slug(tx, slug).await?.with_context(|| format!("no organisation has the slug {}", slug.as_str()))
 }
 

@@ -97,6 +97,14 @@ impl Settings {
                 "CRON_SECRET is not set: /api/cron answers 503, and only workers start scheduled work.",
             ),
             (
+                works && self.billing.stripe_secret_key.is_some() && self.billing.stripe_prices.is_empty(),
+                "INKFLEET_STRIPE_PRICES is empty: no subscription at Stripe changes a plan.",
+            ),
+            (
+                serves && self.billing.stripe_secret_key.is_some() && self.billing.stripe_webhook_secret.is_none(),
+                "STRIPE_WEBHOOK_SECRET is not set: what happens at Stripe is known hours later.",
+            ),
+            (
                 runs && self.http.public_url.is_none(),
                 "INKFLEET_PUBLIC_URL is not set: links in mails lead to localhost.",
             ),

@@ -8,6 +8,7 @@ use std::{
 
 use domain::{
     http_url::{HttpUrl, Rules},
+    plan::Plan,
     sealed::SealingKeys,
     session::{SessionIssuer, SessionKeys},
     user::EmailAddress,
@@ -67,6 +68,21 @@ pub(super) fn socket_address(text: &str) -> Read<SocketAddr> {
 
 pub(super) fn http_url(text: &str) -> Read<HttpUrl> {
     HttpUrl::parse(text.trim(), Rules { allow_http: true, max_chars: 2000 }).map_err(|error| error.to_string())
+}
+
+/// What goes there goes with a key, which must not leave this machine in the clear.
+pub(super) fn api_url(text: &str) -> Read<HttpUrl> {
+    let url = http_url(text)?;
+    let rule = "must be an https:// URL (http:// only on this machine)";
+    if url.scheme() == "https" || url.is_local() { Ok(url) } else { Err(rule.to_owned()) }
+}
+
+pub(super) fn price(text: &str) -> Read<(String, Plan)> {
+    let rule = "must be prices with their plans, such as price_a=pro,price_b=business";
+    let (price, plan) = text.trim().split_once('=').ok_or(rule)?;
+    let plan = Plan::by_name(plan.trim()).ok_or(rule)?;
+    let fits = !price.is_empty() && price.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if fits { Ok((price.to_owned(), plan)) } else { Err(rule.to_owned()) }
 }
 
 pub(super) fn header_name(text: &str) -> Read<String> {

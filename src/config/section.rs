@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use domain::{http_url::HttpUrl, sealed::SealingKeys, session::SessionKeys};
+use domain::{http_url::HttpUrl, plan::Plan, sealed::SealingKeys, session::SessionKeys};
 use jobs::job::Queue;
 use secrecy::SecretString;
 
@@ -212,6 +212,26 @@ pub struct Cron {
         default_value = "true", action = clap::ArgAction::Set, value_parser = rule::switch
     )]
     pub scheduler: bool,
+}
+
+/// What organisations pay, as Stripe says.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Billing")]
+pub struct Billing {
+    /// A key of Stripe's API. It only ever reads: a restricted key that reads customers, subscriptions, invoices, invoice
+    /// payments and charges is enough. Without it plans are what operators set.
+    #[arg(long, env = "STRIPE_SECRET_KEY", hide_env_values = true, value_parser = rule::secret)]
+    pub stripe_secret_key: Option<SecretString>,
+    /// The signing secret (whsec_…) of the webhook endpoint at Stripe that leads to /api/webhooks/stripe, which answers
+    /// 503 without it.
+    #[arg(long, env = "STRIPE_WEBHOOK_SECRET", hide_env_values = true, value_parser = rule::secret)]
+    pub stripe_webhook_secret: Option<SecretString>,
+    /// Where Stripe's API is.
+    #[arg(long, env = "STRIPE_BASE_URL", default_value = "https://api.stripe.com", value_parser = rule::api_url)]
+    pub stripe_base_url: HttpUrl,
+    /// Which price at Stripe is which plan: price_a=pro,price_b=business. The same plan may have several prices.
+    #[arg(long, env = "INKFLEET_STRIPE_PRICES", value_delimiter = ',', value_parser = rule::price)]
+    pub stripe_prices: Vec<(String, Plan)>,
 }
 
 /// What one key may ask for.

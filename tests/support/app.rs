@@ -46,6 +46,8 @@ use super::{
 
 /// What opens the routes of scheduled work.
 pub const CRON_SECRET: &str = "a-secret-of-the-stories'-scheduler";
+/// What the stories' Stripe signs its webhooks with.
+pub const STRIPE_SECRET: &str = "whsec_of_the_stories";
 
 /// The program under test. Dropping it fails the story if a job remains that the story did not name with
 /// [`TestApp::leaves_jobs`].
@@ -83,12 +85,19 @@ pub struct Build {
     clock: Clock,
     cron: Access,
     public_url: Option<String>,
+    stripe_secret: Option<SecretString>,
 }
 
 impl Build {
     /// Lets these ask for scheduled work.
     pub fn cron(mut self, access: Access) -> Self {
         self.cron = access;
+        self
+    }
+
+    /// Takes no webhooks of Stripe's.
+    pub fn without_stripe(mut self) -> Self {
+        self.stripe_secret = None;
         self
     }
 
@@ -152,6 +161,7 @@ impl TestApp {
             clock: Clock::fixed(dawn()),
             cron: Access::Secret(CRON_SECRET.into()),
             public_url: None,
+            stripe_secret: Some(STRIPE_SECRET.into()),
         }
     }
 
@@ -187,6 +197,7 @@ impl TestApp {
                 address_header: Some("x-visitor".into()),
                 allow_http_targets: build.allow_http,
                 cron: build.cron,
+                stripe_webhook_secret: build.stripe_secret,
                 rate_per_second: build.rate.0,
                 rate_burst: build.rate.1,
             },
@@ -207,6 +218,7 @@ impl TestApp {
                 session_jwks_url: None,
                 public_url: url.clone(),
                 short_url: format!("{url}/r"),
+                stripe_prices: super::stripe::prices(),
             },
         );
         context.dns = Dns::at(NOBODY.address);

@@ -7,8 +7,10 @@ pub mod dns;
 pub mod org;
 pub mod receiver;
 pub mod scanner;
+pub mod stripe;
 pub mod webhook;
 
 pub use app::{Reply, TestApp};
 pub use org::TestOrg;
 pub use receiver::Receiver;
+pub use stripe::Stripe;

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use domain::{chance::Chance, clock::Clock, sealed::SealingKeys};
+use domain::{billing::Prices, chance::Chance, clock::Clock, sealed::SealingKeys};
 use jobs::store::Store;
 use sqlx::PgPool;
 
-use crate::{delivery::Deliveries, dns::Dns, http::Client, mail::Mailer};
+use crate::{delivery::Deliveries, dns::Dns, http::Client, mail::Mailer, stripe::Stripe};
 
 /// The fleet's tools. One pointer: every run of a job has a clone.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct Tools {
     pub sealing: Arc<SealingKeys>,
     /// Sends mail.
     pub mailer: Arc<Mailer>,
+    /// Reads the operator's account at Stripe, where there is one.
+    pub stripe: Option<Arc<Stripe>>,
     /// Loads and records webhook attempts in batches.
     pub deliveries: Deliveries,
     /// What the operator set.
@@ -53,6 +55,8 @@ pub struct Settings {
     pub public_url: String,
     /// Where codes are reached, without a trailing slash.
     pub short_url: String,
+    /// Which of Stripe's prices is which plan.
+    pub stripe_prices: Prices,
 }
 
 impl Context {
@@ -80,6 +84,7 @@ impl Context {
             dns: Dns::default(),
             sealing: Arc::new(sealing),
             mailer: Arc::new(mailer),
+            stripe: None,
             deliveries,
             settings: Arc::new(settings),
         }))

@@ -2,7 +2,8 @@
 
 use chrono::TimeDelta;
 use domain::{
-    conversion, digest, event, idempotency, import, link_health, mail, notification, oauth, partition, replay, visit,
+    billing, conversion, digest, event, idempotency, import, link_health, mail, notification, oauth, partition, replay,
+    visit,
 };
 use jobs::{housekeeping::KeepHouse, queue::admin};
 
@@ -36,6 +37,7 @@ pub async fn keep(context: Context, _: KeepHouse, _: Run) -> anyhow::Result<Outc
     mail::forget(&mut conn, now - retention).await?;
     notification::forget(&mut conn, now - TimeDelta::days(notification::KEPT_DAYS)).await?;
     digest::forget(&mut conn, (now - TimeDelta::days(notification::KEPT_DAYS)).date_naive()).await?;
+    billing::event::forget(&mut conn, now - TimeDelta::days(30)).await?;
     visit::forget(&mut conn, (now - TimeDelta::days(2)).date_naive()).await?;
     conversion::forget(&mut conn, now - TimeDelta::days(conversion::KEPT_DAYS)).await?;
     idempotency::forget(&mut conn, now - TimeDelta::days(1)).await?;

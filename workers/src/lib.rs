@@ -2,10 +2,12 @@
 //! handlers. Outbound HTTP and mail leave from here and from nowhere else.
 
 pub mod alert;
+pub mod billing;
 pub mod context;
 pub mod delivery;
 pub mod digest;
 pub mod dns;
+pub mod dunning;
 pub mod endpoint;
 pub mod expiry;
 pub mod fleet;
@@ -21,4 +23,6 @@ pub mod plan;
 pub mod registry;
 pub mod replay;
 pub mod session_key;
+pub mod stripe;
+pub mod trial;
 pub mod visit;

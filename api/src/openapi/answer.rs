@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::auth::goes_on;
+
 /// Operations that can conflict with the present state, beside those that take an `Idempotency-Key`.
 const CONFLICTS: [&str; 13] = [
     "retryWebhookDelivery",
@@ -29,21 +31,6 @@ const UNSUPPORTED: [&str; 8] = [
     "getBarcodeImage",
     "getCanvaBarcodeImage",
     "getCanvaQrCodeImage",
-];
-
-/// Operations that make something of which a plan includes so many, or take it back from the archive.
-const COUNTED: [&str; 11] = [
-    "createBarcode",
-    "updateBarcode",
-    "createLink",
-    "updateLink",
-    "createQrCode",
-    "updateQrCode",
-    "createWebhookEndpoint",
-    "createIloveqrWebhook",
-    "createInklinkEndpoint",
-    "createInkrEndpoint",
-    "createQrstudioWebhook",
 ];
 
 /// Operations that a secret of the operator's opens: no caller is behind it whose role or rate could be asked for.
@@ -128,12 +115,14 @@ pub(super) fn complete(document: &mut Value) {
     let schemas = document["components"]["schemas"].clone();
     let mut shared = Map::new();
     let items = document["paths"].as_object_mut().into_iter().flatten();
-    for operation in items.filter_map(|(_, item)| item.as_object_mut()).flat_map(Map::values_mut) {
+    let operations = items.filter_map(|(path, item)| Some((path, item.as_object_mut()?)));
+    for (path, method, operation) in operations.flat_map(|(path, item)| item.iter_mut().map(move |(m, o)| (path, m, o)))
+    {
         // A route without a security scheme is open on purpose.
         if operation.get("security").is_none() {
             operation["security"] = json!([]);
         }
-        let facts = Facts::of(operation);
+        let facts = Facts::of(operation, !goes_on(&method.to_uppercase(), path));
         let Some(responses) = operation["responses"].as_object_mut() else { continue };
         responses.retain(|status, _| facts.answers(status));
         for (status, response) in responses.iter_mut() {
@@ -160,10 +149,11 @@ struct Facts {
     in_path: bool,
     outside_path: bool,
     idempotent: bool,
+    suspendable: bool,
 }
 
 impl Facts {
-    fn of(operation: &Value) -> Self {
+    fn of(operation: &Value, suspendable: bool) -> Self {
         let parameters = operation["parameters"].as_array();
         let any = |test: &dyn Fn(&Value) -> bool| parameters.is_some_and(|all| all.iter().any(test));
         Self {
@@ -174,6 +164,7 @@ impl Facts {
             in_path: any(&|parameter| parameter["in"] == "path" || parameter["name"] == "orgId"),
             outside_path: any(&|parameter| parameter["in"] != "path"),
             idempotent: any(&|parameter| parameter["name"] == "Idempotency-Key"),
+            suspendable,
         }
     }
 
@@ -193,7 +184,7 @@ impl Facts {
         match status {
             "400" => self.body || self.outside_path,
             "401" => self.secured,
-            "402" => COUNTED.contains(&self.id.as_str()),
+            "402" => self.suspendable && self.has_caller(),
             "403" | "429" => self.has_caller(),
             "404" => self.in_path,
             "409" => self.idempotent || CONFLICTS.contains(&self.id.as_str()),

@@ -178,6 +178,7 @@ async fn start_fleet(url: &str, store: &Store, clock: &Clock) -> anyhow::Result<
         retention_days: 30,
         session_jwks_url: None,
         short_url: String::new(),
+        stripe_prices: domain::billing::Prices::default(),
         public_url: "http://127.0.0.1".into(),
     };
     let pinned = fleet::pinned_pool(PgConnectOptions::from_str(url)?, 0);

@@ -74,6 +74,7 @@ fn footer(kind: &str) -> &'static str {
         Some("digest") => {
             "You receive this on Mondays because you are a member of a workspace in Inkfleet. Days are days in UTC."
         }
+        Some("trial" | "dunning") => "You receive this because you own a workspace in Inkfleet. Times are in UTC.",
         Some("plan") => "You receive this because you manage a workspace in Inkfleet. Times are in UTC.",
         _ => "You receive this because you look after webhooks in Inkfleet. Times are in UTC.",
     }

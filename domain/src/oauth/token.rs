@@ -42,6 +42,8 @@ pub struct Owner {
     pub role: Role,
     /// What the organisation has paid for.
     pub plan: Plan,
+    /// Whether that is suspended.
+    pub suspended: bool,
 }
 
 /// Whether a text looks like an access token.
@@ -130,7 +132,7 @@ pub async fn find_owner(
 ) -> Result<Option<Owner>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select g.id as "grant_id: GrantId", g.org_id as "org_id: OrgId", g.user_id as "user_id: UserId", g.scopes,
-                  m.role as "role: Role", o.plan as "plan: Plan"
+                  m.role as "role: Role", o.plan as "plan: Plan", o.suspended_at is not null as "suspended!"
            from oauth_tokens t
            join oauth_grants g on g.id = t.grant_id
            join members m on m.org_id = g.org_id and m.user_id = g.user_id
@@ -148,6 +150,7 @@ pub async fn find_owner(
         scopes: scopes(&row.scopes),
         role: row.role,
         plan: row.plan,
+        suspended: row.suspended,
     }))
 }
 

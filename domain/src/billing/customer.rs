@@ -1,0 +1,139 @@
+//! Whose customer is whose organisation. One organisation has one customer, and one customer one organisation.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::id::OrgId;
+
+/// A customer at Stripe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Customer {
+    /// The organisation.
+    pub org_id: OrgId,
+    /// Its id there.
+    pub customer_id: String,
+}
+
+/// An organisation that was found by its customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The organisation.
+    pub org_id: OrgId,
+    /// Whether they belong together only from now on: nothing of theirs was asked for yet.
+    pub is_new: bool,
+}
+
+/// The organisation of a customer that is known.
+pub async fn find_org(conn: &mut PgConnection, customer_id: &str) -> Result<Option<OrgId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select org_id as "org_id: OrgId" from billing_customers where customer_id = $1"#,
+        customer_id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The customer of an organisation.
+pub async fn find(conn: &mut PgConnection, org_id: OrgId) -> Result<Option<Customer>, sqlx::Error> {
+    sqlx::query_as!(
+        Customer,
+        r#"select org_id as "org_id: OrgId", customer_id from billing_customers where org_id = $1"#,
+        org_id.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Holds what is known of an organisation's billing against other changes until the transaction ends. Whoever changes that
+/// of several does this in the order of their ids.
+pub async fn lock(conn: &mut PgConnection, org_id: OrgId) -> Result<(), sqlx::Error> {
+    sqlx::query!("select from billing_customers where org_id = $1 for no key update", org_id.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(())
+}
+
+/// The organisation of a customer: the one that is known, or the first that `named` names, by our id or by the session
+/// issuer's, if it has no customer yet. From then on it is known.
+pub async fn resolve(
+    conn: &mut PgConnection,
+    customer_id: &str,
+    named: &[&str],
+    now: DateTime<Utc>,
+) -> Result<Option<Found>, sqlx::Error> {
+    if let Some(org_id) = find_org(conn, customer_id).await? {
+        return Ok(Some(Found { org_id, is_new: false }));
+    }
+    for name in named.iter().filter(|name| !name.contains('\0')) {
+        let id = name.parse::<OrgId>().ok().map(|id| id.0);
+        let added = sqlx::query_scalar!(
+            r#"insert into billing_customers (org_id, customer_id, asked_at, created_at)
+               select o.id, $1, 'epoch', $4 from organizations o
+               where o.id = coalesce((select id from organizations where external_id = $2), $3)
+               on conflict do nothing
+               returning org_id as "org_id: OrgId""#,
+            customer_id,
+            name,
+            id,
+            now,
+        )
+        .fetch_optional(&mut *conn)
+        .await?;
+        if let Some(org_id) = added {
+            return Ok(Some(Found { org_id, is_new: true }));
+        }
+    }
+    // Somebody else may have been first.
+    Ok(find_org(conn, customer_id).await?.map(|org_id| Found { org_id, is_new: false }))
+}
+
+/// Says whose an organisation is, whatever was known; `false` when the customer is another organisation's. What was known
+/// of another customer's subscription is forgotten.
+pub async fn bind(
+    conn: &mut PgConnection,
+    org_id: OrgId,
+    customer_id: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    if find_org(conn, customer_id).await?.is_some_and(|known| known != org_id) {
+        return Ok(false);
+    }
+    let done = sqlx::query!(
+        "with bound as (
+           insert into billing_customers as c (org_id, customer_id, asked_at, created_at) values ($1, $2, 'epoch', $3)
+           on conflict (org_id) do update set customer_id = excluded.customer_id, asked_at = 'epoch'
+             where c.customer_id <> excluded.customer_id
+           returning org_id
+         )
+         delete from subscriptions s using bound b where s.org_id = b.org_id",
+        org_id.0,
+        customer_id,
+        now,
+    )
+    .execute(conn)
+    .await;
+    match done {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Customers that were not asked for since `before`, those first that waited longest.
+pub async fn due(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<Vec<Customer>, sqlx::Error> {
+    sqlx::query_as!(
+        Customer,
+        r#"select org_id as "org_id: OrgId", customer_id from billing_customers where asked_at <= $1
+           order by asked_at, org_id limit $2"#,
+        before,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Notes that an organisation's customer was asked for.
+pub async fn note_asked(conn: &mut PgConnection, org_id: OrgId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!("update billing_customers set asked_at = $2 where org_id = $1", org_id.0, now).execute(conn).await?;
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Reminders of an invoice that stays unpaid, and what comes of it in the end: the plan is suspended, which locks what it
+//! gives and takes nothing away. Nobody is ever charged from here: that is Stripe's, by its own schedule.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+
+use crate::id::OrgId;
+
+/// A rung of the ladder.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its name in rows.
+    pub name: &'static str,
+    /// How many days after the first failed payment, or after the date by which it was to be paid.
+    pub day: i64,
+    /// Whether the plan is suspended.
+    pub suspends: bool,
+}
+
+/// The ladder.
+pub const LADDER: [Step; 5] = [
+    Step { name: "first", day: 0, suspends: false },
+    Step { name: "second", day: 3, suspends: false },
+    Step { name: "third", day: 7, suspends: false },
+    Step { name: FINAL, day: 10, suspends: false },
+    Step { name: "suspended", day: 14, suspends: true },
+];
+
+/// The last warning.
+pub const FINAL: &str = "final";
+/// Nobody's plan is suspended sooner than this after the last warning, however old the invoice is.
+pub const WARNED: TimeDelta = TimeDelta::days(4);
+
+/// The rung that is right at `now`: the last one that is due. `warned_at` is when the last warning was begun.
+pub fn step(owed_since: DateTime<Utc>, warned_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<&'static Step> {
+    let is_due = |step: &&Step| owed_since + TimeDelta::days(step.day) <= now;
+    let may = |step: &&Step| !step.suspends || warned_at.is_some_and(|at| at + WARNED <= now);
+    LADDER.iter().rev().filter(is_due).find(may)
+}
+
+/// When the plan is suspended, if nothing is paid before.
+pub fn suspended_at(owed_since: DateTime<Utc>, warned_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let last = LADDER.iter().find(|step| step.suspends).map_or(0, |step| step.day);
+    (owed_since + TimeDelta::days(last)).max(warned_at.unwrap_or(now) + WARNED)
+}
+
+/// An invoice that has come to a rung.
+#[derive(Debug, Clone)]
+pub struct Due {
+    /// Whose.
+    pub org_id: OrgId,
+    /// Which.
+    pub invoice_id: String,
+    /// The rung's name.
+    pub step: String,
+}
+
+/// Invoices whose present rung was not begun, those first that are owed longest.
+pub async fn due(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<Due>, sqlx::Error> {
+    sqlx::query_as!(
+        Due,
+        r#"select i.org_id as "org_id: OrgId", i.invoice_id, t.name as "step!"
+           from invoices i
+           left join dunning_steps f on f.org_id = i.org_id and f.invoice_id = i.invoice_id and f.step = $5
+           cross join lateral (select name from unnest($2::text[], $3::bigint[], $4::bool[]) as u(name, day, suspends)
+                               where i.owed_since + make_interval(days => day::int) <= $1
+                                 and (not suspends or f.created_at + make_interval(days => $6) <= $1)
+                               order by day desc limit 1) t
+           where i.owed_since is not null
+             and not exists (select from dunning_steps d
+                             where d.org_id = i.org_id and d.invoice_id = i.invoice_id and d.step = t.name)
+           order by i.owed_since, i.org_id, i.invoice_id limit $7"#,
+        now,
+        &LADDER.map(|step| step.name.to_owned()),
+        &LADDER.map(|step| step.day),
+        &LADDER.map(|step| step.suspends),
+        FINAL,
+        WARNED.num_days() as i32,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Begins a rung, if the invoice is still owed; `false` when it is not, or the rung was begun before. Behind
+/// [`crate::billing::customer::lock`].
+pub async fn begin(conn: &mut PgConnection, due: &Due, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "insert into dunning_steps (org_id, invoice_id, step, created_at)
+         select org_id, invoice_id, $3, $4 from invoices
+         where org_id = $1 and invoice_id = $2 and owed_since is not null
+         on conflict do nothing",
+        due.org_id.0,
+        due.invoice_id,
+        due.step,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// An invoice's place on the ladder.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Since when it is owed; `None` if it is not.
+    pub owed_since: Option<DateTime<Utc>>,
+    /// When the last warning was begun.
+    pub warned_at: Option<DateTime<Utc>>,
+}
+
+/// Where an invoice is.
+pub async fn find(conn: &mut PgConnection, org_id: OrgId, invoice_id: &str) -> Result<Option<Place>, sqlx::Error> {
+    sqlx::query_as!(
+        Place,
+        r#"select i.owed_since, f.created_at as "warned_at?"
+           from invoices i
+           left join dunning_steps f on f.org_id = i.org_id and f.invoice_id = i.invoice_id and f.step = $3
+           where i.org_id = $1 and i.invoice_id = $2"#,
+        org_id.0,
+        invoice_id,
+        FINAL,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Whether an organisation owes anything whose time has come.
+pub async fn is_owing(conn: &mut PgConnection, org_id: OrgId, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from invoices where org_id = $1 and owed_since <= $2) as "is_owing!""#,
+        org_id.0,
+        now,
+    )
+    .fetch_one(conn)
+    .await
+}
