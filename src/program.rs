@@ -86,6 +86,7 @@ impl Parts {
                 (None, false) => Access::Nobody,
             },
             stripe_webhook_secret: self.settings.billing.stripe_webhook_secret.clone(),
+            development: self.settings.cron.open,
             rate_per_second: self.settings.limits.rate_limit_per_second,
             rate_burst: self.settings.limits.rate_limit_burst,
         };

@@ -40,6 +40,7 @@ mod inklink;
 mod inkr;
 mod json;
 mod label;
+mod letter;
 mod link;
 mod link_health;
 mod link_page;

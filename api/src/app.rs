@@ -66,6 +66,8 @@ pub struct Settings {
     pub cron: crate::cron::Access,
     /// What Stripe signs its webhooks with.
     pub stripe_webhook_secret: Option<SecretString>,
+    /// Whether developers may look at mails (`/dev/…`).
+    pub development: bool,
     /// Requests per second and key.
     pub rate_per_second: u32,
     /// Requests that a key may make at once.
@@ -132,6 +134,7 @@ impl App {
             allow_http_targets: false,
             cron: crate::cron::Access::Nobody,
             stripe_webhook_secret: None,
+            development: false,
             rate_per_second: 1,
             rate_burst: 1,
         };

@@ -11,6 +11,7 @@ pub mod cors;
 pub mod cron;
 mod csv_file;
 mod deleted;
+mod development;
 pub mod failure;
 mod heavy;
 pub mod idempotency;

@@ -162,7 +162,9 @@ pub fn routes(app: App) -> impl Endpoint<Output = Response> + 'static {
     let service = service!(app);
     // The page holds the framework's document; it shows ours.
     let docs = service.swagger_ui_html().replacen(&service.spec(), crate::openapi::json(), 1);
-    let route = crate::stripe::add(crate::oauth::add(Route::new()))
+    let route = crate::stripe::add(crate::oauth::add(Route::new()));
+    let route = if app.settings.development { crate::development::add(route) } else { route };
+    let route = route
         .at("/docs", poem::get(poem::endpoint::make_sync(move |_| poem::web::Html(docs.clone()))))
         .nest_no_strip("/", service);
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| StatusCode::INTERNAL_SERVER_ERROR);

@@ -9,13 +9,14 @@ pub mod digest;
 mod letter;
 pub mod notification;
 pub mod plan;
+pub mod sample;
 pub mod webhook;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub use letter::Letter;
+pub use letter::{Letter, escape};
 
 use crate::{
     chance::Chance,

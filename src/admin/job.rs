@@ -106,7 +106,10 @@ fn show(row: &JobRow) -> anyhow::Result<()> {
 /// Shows every entry of the schedule.
 pub(super) async fn schedule(store: &Store, clock: &Clock) -> anyhow::Result<()> {
     let entries = jobs::schedule::run::list(&mut *store.pool().acquire().await?, clock.now()).await?;
-    entries.iter().try_for_each(|entry| anyhow::Ok(print(&serde_json::to_value(entry)?)))
+    for entry in entries {
+        print(&serde_json::to_value(entry)?);
+    }
+    Ok(())
 }
 
 /// The arguments of `admin mails`.

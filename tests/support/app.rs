@@ -80,6 +80,7 @@ pub struct Build {
     policy: Policy,
     resolver: Arc<dyn Resolve>,
     rate: (u32, u32),
+    development: bool,
     allow_http: bool,
     retention_days: u32,
     clock: Clock,
@@ -104,6 +105,12 @@ impl Build {
     /// Says that it is reached there, as behind a proxy.
     pub fn public_at(mut self, url: &str) -> Self {
         self.public_url = Some(url.to_owned());
+        self
+    }
+
+    /// Shows developers what `inkfleet dev` shows them.
+    pub fn in_development(mut self) -> Self {
+        self.development = true;
         self
     }
 
@@ -156,6 +163,7 @@ impl TestApp {
             policy: Policy { allow_private: true },
             resolver: Arc::new(SystemResolver),
             rate: (100_000, 100_000),
+            development: false,
             retention_days: 30,
             allow_http: true,
             clock: Clock::fixed(dawn()),
@@ -197,6 +205,7 @@ impl TestApp {
                 address_header: Some("x-visitor".into()),
                 allow_http_targets: build.allow_http,
                 cron: build.cron,
+                development: build.development,
                 stripe_webhook_secret: build.stripe_secret,
                 rate_per_second: build.rate.0,
                 rate_burst: build.rate.1,

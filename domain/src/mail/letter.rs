@@ -127,8 +127,9 @@ fn plain(kind: &str, heading: &str, parts: &[Part]) -> String {
             }
             Part::Table(title, rows) => {
                 text.push_str(title);
+                let width = rows.iter().map(|(_, number)| number.chars().count()).max().unwrap_or(0);
                 for (name, number) in rows {
-                    push(&mut text, format_args!("\n  {number:>8}  {name}"));
+                    push(&mut text, format_args!("\n  {number:>width$}  {name}"));
                 }
             }
             Part::Picture { alt, .. } => text.push_str(alt),
@@ -197,7 +198,8 @@ fn push(html: &mut String, piece: std::fmt::Arguments<'_>) {
     html.write_fmt(piece).expect("a String takes everything");
 }
 
-fn escape(text: &str) -> String {
+/// A text as HTML shows it, in its content and in quoted attributes.
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
