@@ -3,6 +3,7 @@
 //! A batch is one row, because what the redirecting process pays for is the hottest path of the program. A worker moves
 //! batches into the day's visits and into the sums, and removes them, in one transaction.
 
+mod batch;
 mod count;
 mod list;
 mod rank;
@@ -16,6 +17,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use self::{
+    batch::insert_batch,
     count::{Counted, count_batches, last_batch},
     list::{Kept, Place, list_behind, targets},
     rank::{Ranked, Span, branches, days, is_counted, scans, tested_links, top_codes, top_links},
@@ -65,38 +67,6 @@ pub fn visitor(salt: &[u8], address: &str, agent: &str) -> i64 {
     hash.update(agent.as_bytes());
     let [a, b, c, d, e, f, g, h, ..] = hash.finalize().into_bytes().0;
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-/// Stores what a process noted. The same batch a second time changes nothing.
-pub async fn insert_batch(conn: &mut PgConnection, id: Uuid, visits: &[Visit]) -> Result<(), sqlx::Error> {
-    fn texts(visits: &[Visit], of: fn(&Visit) -> &str) -> Vec<&str> {
-        visits.iter().map(of).collect()
-    }
-    sqlx::query!(
-        "insert into visit_batches (id, size, ids, org_ids, target_ids, ats, visitors, bots, devices, systems, browsers,
-                                    countries, regions, languages, referrers, branches)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-         on conflict do nothing",
-        id,
-        i32::try_from(visits.len()).unwrap_or(i32::MAX),
-        &visits.iter().map(|v| v.id).collect::<Vec<_>>(),
-        &visits.iter().map(|v| v.org_id.0).collect::<Vec<_>>(),
-        &visits.iter().map(|v| v.target_id).collect::<Vec<_>>(),
-        &visits.iter().map(|v| v.at).collect::<Vec<_>>(),
-        &visits.iter().map(|v| v.visitor).collect::<Vec<_>>(),
-        &visits.iter().map(|v| v.is_bot).collect::<Vec<_>>(),
-        &texts(visits, |v| &v.device) as &[&str],
-        &texts(visits, |v| &v.system) as &[&str],
-        &texts(visits, |v| &v.browser) as &[&str],
-        &texts(visits, |v| &v.country) as &[&str],
-        &texts(visits, |v| &v.region) as &[&str],
-        &texts(visits, |v| &v.language) as &[&str],
-        &texts(visits, |v| &v.referrer) as &[&str],
-        &texts(visits, |v| &v.branch) as &[&str],
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// The salt of a day; made by whoever asks first.

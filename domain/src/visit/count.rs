@@ -1,12 +1,12 @@
 //! Counting: batches become visits and sums.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Sum, Tally, tally::Total};
+use super::{Sum, Tally, Visit, batch::Row, tally::Total};
 use crate::id::OrgId;
 
 /// The advisory lock of whoever counts: "INKV" in ASCII.
@@ -49,6 +49,44 @@ pub struct Counted {
     pub branch: String,
 }
 
+impl Counted {
+    /// A visit that is counted now.
+    pub(super) fn new(visit: Visit, is_unique: bool) -> Self {
+        let Visit {
+            id,
+            org_id,
+            target_id,
+            at,
+            visitor: _,
+            is_bot,
+            device,
+            system,
+            browser,
+            country,
+            region,
+            language,
+            referrer,
+            branch,
+        } = visit;
+        Self {
+            id,
+            org_id,
+            target_id,
+            at,
+            is_bot,
+            is_unique,
+            device,
+            system,
+            browser,
+            country,
+            region,
+            language,
+            referrer,
+            branch,
+        }
+    }
+}
+
 /// The newest batch that waits.
 pub async fn last_batch(conn: &mut PgConnection) -> Result<Option<Uuid>, sqlx::Error> {
     sqlx::query_scalar!("select id from visit_batches order by id desc limit 1").fetch_optional(conn).await
@@ -61,7 +99,12 @@ pub async fn count_batches(conn: &mut PgConnection, last: Uuid) -> Result<Option
     if !alone.fetch_one(&mut *conn).await? {
         return Ok(None);
     }
-    let visits = sqlx::query_file_as!(Counted, "src/visit/count.sql", PORTION, last).fetch_all(&mut *conn).await?;
+    let taken = sqlx::query_file_as!(Row, "src/visit/take.sql", PORTION, last).fetch_all(&mut *conn).await?;
+    let mut noted = vec![];
+    for batch in taken {
+        noted.extend(batch.read()?);
+    }
+    let visits = store(conn, noted).await?;
     let mut days: HashMap<(OrgId, Uuid, NaiveDate), Tally> = HashMap::new();
     let mut totals: HashMap<(OrgId, Uuid), Total> = HashMap::new();
     for visit in &visits {
@@ -73,6 +116,41 @@ pub async fn count_batches(conn: &mut PgConnection, last: Uuid) -> Result<Option
     add_days(conn, days).await?;
     add_totals(conn, totals).await?;
     Ok(Some(visits))
+}
+
+/// Stores visits one by one, and finds out which were their visitors' first.
+async fn store(conn: &mut PgConnection, visits: Vec<Visit>) -> Result<Vec<Counted>, sqlx::Error> {
+    if visits.is_empty() {
+        return Ok(vec![]);
+    }
+    fn texts(visits: &[Visit], of: fn(&Visit) -> &str) -> Vec<&str> {
+        visits.iter().map(of).collect()
+    }
+    let unique = sqlx::query_file_scalar!(
+        "src/visit/count.sql",
+        &visits.iter().map(|v| v.id).collect::<Vec<_>>(),
+        &visits.iter().map(|v| v.org_id.0).collect::<Vec<_>>(),
+        &visits.iter().map(|v| v.target_id).collect::<Vec<_>>(),
+        &visits.iter().map(|v| v.at).collect::<Vec<_>>(),
+        &visits.iter().map(|v| v.visitor).collect::<Vec<_>>(),
+        &visits.iter().map(|v| v.is_bot).collect::<Vec<_>>(),
+        &texts(&visits, |v| &v.device) as &[&str],
+        &texts(&visits, |v| &v.system) as &[&str],
+        &texts(&visits, |v| &v.browser) as &[&str],
+        &texts(&visits, |v| &v.country) as &[&str],
+        &texts(&visits, |v| &v.region) as &[&str],
+        &texts(&visits, |v| &v.language) as &[&str],
+        &texts(&visits, |v| &v.referrer) as &[&str],
+        &texts(&visits, |v| &v.branch) as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    let unique: HashSet<Uuid> = unique.into_iter().collect();
+    let counted = visits.into_iter().map(|visit| {
+        let is_unique = unique.contains(&visit.id);
+        Counted::new(visit, is_unique)
+    });
+    Ok(counted.collect())
 }
 
 async fn add_days(

@@ -1,12 +1,12 @@
 //! Reading: the sums, together with what was stored and nobody has counted yet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{Counted, Sum, Tally, count::ALL, tally::Total};
+use super::{Counted, Sum, Tally, Visit, batch::Row, count::ALL, tally::Total};
 use crate::id::OrgId;
 
 /// The visits of one target, or of all that an organisation has.
@@ -40,7 +40,7 @@ pub async fn traffic(
     )
     .fetch_all(&mut *tx)
     .await?;
-    let waiting = sqlx::query_file_as!(Counted, "src/visit/waiting.sql", org_id.0, target).fetch_all(&mut *tx).await?;
+    let waiting = waiting(&mut tx, org_id, target).await?;
     let mut total = totals(&mut tx, org_id, &[target]).await?.remove(&target).unwrap_or_default();
     tx.commit().await?;
 
@@ -57,6 +57,40 @@ pub async fn traffic(
         }
     }
     Ok(Traffic { days, total })
+}
+
+/// The visits that were stored and that nobody has counted yet, of an organisation's target or of all that it has.
+async fn waiting(conn: &mut PgConnection, org_id: OrgId, target: Uuid) -> Result<Vec<Counted>, sqlx::Error> {
+    let mut visits = vec![];
+    for batch in sqlx::query_file_as!(Row, "src/visit/waiting.sql").fetch_all(&mut *conn).await? {
+        let wanted = |visit: &Visit| visit.org_id == org_id && (target == ALL || visit.target_id == target);
+        visits.extend(batch.read()?.into_iter().filter(wanted));
+    }
+    // Each visitor's first of the day, by target, among these.
+    visits.sort_by_key(|visit| visit.id);
+    let mut met = HashSet::new();
+    let first: Vec<&Visit> = visits
+        .iter()
+        .filter(|visit| !visit.is_bot && met.insert((visit.target_id, visit.visitor, visit.at.date_naive())))
+        .collect();
+    let seen = sqlx::query_file_scalar!(
+        "src/visit/seen.sql",
+        &first.iter().map(|visit| visit.target_id).collect::<Vec<_>>(),
+        &first.iter().map(|visit| visit.visitor).collect::<Vec<_>>(),
+        &first.iter().map(|visit| visit.at.date_naive()).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    let seen: HashSet<usize> = seen.into_iter().filter_map(|n| usize::try_from(n - 1).ok()).collect();
+    let unique = first.iter().enumerate().filter(|(n, _)| !seen.contains(n)).map(|(_, visit)| visit.id);
+    let unique: HashSet<Uuid> = unique.collect();
+    Ok(visits
+        .into_iter()
+        .map(|visit| {
+            let is_unique = unique.contains(&visit.id);
+            Counted::new(visit, is_unique)
+        })
+        .collect())
 }
 
 /// How many visits of people each of these organisations has had since `from` (UTC), as far as they were counted.
