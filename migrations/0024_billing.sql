@@ -52,7 +52,7 @@ create table invoices (
   updated_at           timestamptz not null,
   -- Since when it is owed, which reminders are counted from; null while nothing is.
   owed_since           timestamptz generated always as (
-    case when status in ('open', 'uncollectible') and amount_remaining > 0 and disputed_at is null
+    case when status = 'open' and amount_remaining > 0 and disputed_at is null
          then case when collects then failed_at else due_at end end) stored,
   primary key (org_id, invoice_id)
 );

@@ -301,3 +301,23 @@ async fn a_workspaces_billing_is_shown_to_its_members_alone() {
         org.id.to_string()
     );
 }
+
+#[tokio::test]
+async fn what_an_operator_says_counts_until_the_subscription_says_something_else() {
+    let mut app = TestApp::start().await;
+    let stripe = Stripe::start(&mut app);
+    let org = customer(&app, &stripe, "acme", "cus_1").await;
+    stripe.subscription("sub_1", "cus_1", "price_pro", "active", json!({}));
+    stripe.tell(&app, "customer.subscription.created", "sub_1").await;
+    let mut tx = app.store.begin().await.unwrap();
+    let plan = domain::plan::Plan::Enterprise;
+    jobs::plan::change(&mut tx, org.id, plan, app.clock.now(), &app.chance).await.unwrap();
+    tx.commit().await.unwrap();
+    for _ in 0..3 {
+        run_after(&app, 1, "billing-snapshot-sync").await;
+    }
+    assert_eq!(billing(&app, &org).await["plan"], "enterprise");
+    stripe.change("sub_1", json!({"status": "canceled", "ended_at": app.clock.now().timestamp()}));
+    run_after(&app, 1, "billing-snapshot-sync").await;
+    assert_eq!(billing(&app, &org).await["plan"], "free");
+}

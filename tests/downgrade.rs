@@ -137,6 +137,10 @@ async fn codes_barcodes_and_endpoints_are_locked_by_the_same_rule() {
         assert_eq!(refused["code"], "plan_locked", "{path}: {refused}");
         app.owner(&org, "GET", path, None).await.expect(200);
     }
+    // A link that is within the plan does not move a code that is not.
+    let link = link(&app, &org).await;
+    let code = last[0].rsplit('/').next().unwrap();
+    assert_eq!(change(&app, &org, &link, json!({"qrCodeId": code})).await.expect(402)["code"], "plan_locked");
     for path in &last {
         assert_eq!(app.owner(&org, "DELETE", path, None).await.status, 204, "{path}");
     }

@@ -293,3 +293,33 @@ async fn while_a_plan_is_suspended_nothing_is_made_and_nothing_is_lost() {
         assert_eq!(session("POST", "/api/links", body()).await.status, status, "{invoice}");
     }
 }
+
+#[tokio::test]
+async fn what_is_owed_for_something_else_or_written_off_takes_no_plan() {
+    let mut app = TestApp::start().await;
+    let stripe = Stripe::start(&mut app);
+    let org = customer(&app, &stripe, "acme", "cus_1").await;
+    stripe.subscription("sub_1", "cus_1", "price_pro", "active", json!({}));
+    stripe.tell(&app, "customer.subscription.created", "sub_1").await;
+    // Of a subscription that was, and of none.
+    let old = json!({"type": "subscription_details",
+                     "subscription_details": {"subscription": "sub_old", "metadata": {}}});
+    stripe.invoice("in_old", "cus_1", json!({"parent": old}));
+    stripe.invoice("in_once", "cus_1", json!({"parent": null}));
+    for id in ["in_old", "in_once"] {
+        stripe.fail(id, 1, false);
+        stripe.tell(&app, "invoice.payment_failed", id).await;
+    }
+    pass(&app, 20, 24).await;
+    assert!(!suspended(&app, &org).await);
+    let told = told(&app).await;
+    assert_eq!(told.len(), 8, "both are reminded of up to the last warning: {told:?}");
+
+    // The plan's own suspends it, until it is written off.
+    fail(&app, &stripe, "in_1").await;
+    pass(&app, 15, 24).await;
+    assert!(suspended(&app, &org).await);
+    stripe.change("in_1", json!({"status": "uncollectible"}));
+    stripe.tell(&app, "invoice.marked_uncollectible", "in_1").await;
+    assert!(!suspended(&app, &org).await);
+}

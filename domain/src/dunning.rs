@@ -82,6 +82,18 @@ pub async fn due(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Res
     .await
 }
 
+/// Whether an organisation's plan depends on an invoice: it is of the subscription that counts, or none is known.
+pub async fn is_of_plan(conn: &mut PgConnection, org_id: OrgId, invoice_id: &str) -> Result<bool, sqlx::Error> {
+    let found = sqlx::query_scalar!(
+        r#"select (s.org_id is null or i.subscription_id is not distinct from s.subscription_id) as "is_of_plan!"
+           from invoices i left join subscriptions s on s.org_id = i.org_id
+           where i.org_id = $1 and i.invoice_id = $2"#,
+        org_id.0,
+        invoice_id,
+    );
+    Ok(found.fetch_optional(conn).await?.unwrap_or(false))
+}
+
 /// Begins a rung, if the invoice is still owed; `false` when it is not, or the rung was begun before. Behind
 /// [`crate::billing::customer::lock`].
 pub async fn begin(conn: &mut PgConnection, due: &Due, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
@@ -125,10 +137,14 @@ pub async fn find(conn: &mut PgConnection, org_id: OrgId, invoice_id: &str) -> R
     .await
 }
 
-/// Whether an organisation owes anything whose time has come.
+/// Whether an organisation owes anything whose time has come, and which its plan depends on: an invoice of the subscription
+/// that counts, or any where none is known.
 pub async fn is_owing(conn: &mut PgConnection, org_id: OrgId, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"select exists (select from invoices where org_id = $1 and owed_since <= $2) as "is_owing!""#,
+        r#"select exists (
+             select from invoices i left join subscriptions s on s.org_id = i.org_id
+             where i.org_id = $1 and i.owed_since <= $2
+               and (s.org_id is null or i.subscription_id = s.subscription_id)) as "is_owing!""#,
         org_id.0,
         now,
     )

@@ -337,6 +337,14 @@ async fn hold_member(conn: &mut PgConnection, org_id: OrgId, user_id: UserId) ->
     Ok(())
 }
 
+/// Holds all of a person's memberships until the transaction ends, in an order that everybody keeps to.
+async fn hold_memberships(conn: &mut PgConnection, user_id: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query!("select from members where user_id = $1 order by org_id for no key update", user_id.0)
+        .fetch_all(conn)
+        .await?;
+    Ok(())
+}
+
 /// Forgets the notifications from before `before`.
 pub async fn forget(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
     let done = sqlx::query!("delete from notifications where id < $1", floor_uuid(before)).execute(conn).await?;

@@ -127,14 +127,17 @@ pub async fn take_subscription(
         );
     }
     let plan = subscription.plan_after(org.plan);
-    if plan != org.plan {
+    // What an operator has said meanwhile counts until the subscription says something else than it did.
+    let says_more = held.as_ref().is_none_or(|held| held.plan_after(org.plan) != plan);
+    if plan != org.plan && says_more {
         tracing::info!(org = %org_id, before = org.plan.name(), after = plan.name(), "the plan follows the subscription");
         crate::plan::change(tx, org_id, plan, now, chance).await?;
     }
     let happened = happened(org_id, held.as_ref(), &subscription, plan, stated_at);
     subscription::put(tx, org_id, &Held { subscription, stated_at }, now).await?;
     change::publish(tx, &happened, None, now, chance).await?;
-    Ok(())
+    // Another subscription may be the one that counts now, and what was owed for the last one no cause any more.
+    dunning::settle(tx, org_id, now, chance).await
 }
 
 /// What happened to a subscription.

@@ -31,6 +31,7 @@ impl BindCustomer {
         if !customer::bind(&mut tx, org.id, &self.customer, now).await? {
             bail!("{} is another organisation's customer", self.customer);
         }
+        jobs::dunning::settle(&mut tx, org.id, now, &Chance::system()).await?;
         jobs::billing::ask_for(&mut tx, org.id, now, &Chance::system()).await?;
         tx.commit().await?;
         print(&json!({"id": org.id, "slug": org.slug.as_str(), "customer": self.customer}));

@@ -173,6 +173,10 @@ pub async fn sync_customer(context: Context, job: SyncCustomer, _: Run) -> anyho
         Err(error) => return put_off(&context, &error),
     };
     let mut tx = context.store.begin().await?;
+    customer::lock(&mut tx, job.org_id).await?;
+    if customer::find(&mut tx, job.org_id).await?.as_ref() != Some(&customer) {
+        return Ok(Outcome::Cancel("the operator has said meanwhile that it is another customer".into()));
+    }
     let invoices = page.data.iter().rev().filter_map(|from| Invoice::of(from, None, at)).collect();
     take_invoices(&mut tx, job.org_id, invoices, context.clock.now(), &context.chance).await?;
     tx.commit().await?;

@@ -44,9 +44,12 @@ pub async fn sweep(context: Context, _: SweepInvoices, _: Run) -> anyhow::Result
             if !dunning::begin(&mut tx, due, now).await? {
                 continue;
             }
-            if LADDER.iter().any(|step| step.suspends && step.name == due.step)
-                && org::suspend(&mut tx, due.org_id, now).await?
-            {
+            let suspends = LADDER.iter().any(|step| step.suspends && step.name == due.step);
+            if suspends && !dunning::is_of_plan(&mut tx, due.org_id, &due.invoice_id).await? {
+                // What is owed for something else, or for a subscription that is over, takes no plan.
+                continue;
+            }
+            if suspends && org::suspend(&mut tx, due.org_id, now).await? {
                 tracing::info!(org = %due.org_id, invoice = due.invoice_id, "an invoice stayed unpaid: the plan is suspended");
             }
             let owners = user::owners(&mut tx, due.org_id).await?;

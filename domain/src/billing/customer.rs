@@ -88,7 +88,7 @@ pub async fn resolve(
 }
 
 /// Says whose an organisation is, whatever was known; `false` when the customer is another organisation's. What was known
-/// of another customer's subscription is forgotten.
+/// of another customer's subscription and invoices is forgotten: nothing that Stripe says of that customer would reach them.
 pub async fn bind(
     conn: &mut PgConnection,
     org_id: OrgId,
@@ -104,6 +104,8 @@ pub async fn bind(
            on conflict (org_id) do update set customer_id = excluded.customer_id, asked_at = 'epoch'
              where c.customer_id <> excluded.customer_id
            returning org_id
+         ), unknown as (
+           delete from invoices i using bound b where i.org_id = b.org_id
          )
          delete from subscriptions s using bound b where s.org_id = b.org_id",
         org_id.0,

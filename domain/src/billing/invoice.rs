@@ -14,7 +14,7 @@ pub enum Status {
     Open,
     /// It is paid.
     Paid,
-    /// Nobody expects it to be paid; it is owed all the same.
+    /// Nobody expects it to be paid, and nobody is reminded of it.
     Uncollectible,
     /// It counts for nothing.
     Void,
@@ -129,7 +129,7 @@ impl Invoice {
 
     /// Whether something is left to be paid.
     pub fn is_unpaid(&self) -> bool {
-        matches!(self.status, Status::Open | Status::Uncollectible) && self.amount_remaining > 0
+        self.status == Status::Open && self.amount_remaining > 0
     }
 
     /// Whether a payment failed, and none has worked.

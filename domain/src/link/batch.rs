@@ -308,9 +308,14 @@ impl<E: From<Refused>> Batch<E> {
         }
         let known: HashMap<Uuid, QrCode> =
             qr::lock_dynamic(conn, self.org_id, &asked).await?.into_iter().map(|code| (code.id.0, code)).collect();
-        let rule = |draft: &Draft| match draft.new_qr_codes().all(|id| known.contains_key(&id)) {
-            true => Ok(()),
-            false => Err(Refused::QrCode),
+        let edge = downgrade::edge(conn, self.org_id, Quota::DynamicCodes).await?;
+        let rule = |draft: &Draft| {
+            if !draft.new_qr_codes().all(|id| known.contains_key(&id)) {
+                return Err(Refused::QrCode);
+            }
+            // Another way to change them.
+            let check = |id| edge.map_or(Ok(()), |edge| edge.check(id));
+            Ok(draft.new_qr_codes().try_for_each(check)?)
         };
         let kept = (self.keep(updates, rule), self.keep(creates, rule));
         self.codes = known;

@@ -146,6 +146,7 @@ pub async fn put_preferences(
     preferences: &Preferences,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
+    super::hold_memberships(conn, user_id).await?;
     sqlx::query!(
         "insert into notification_preferences (org_id, user_id, mode, quiet_from, quiet_to, weekly_digest, updated_at)
          select m.org_id, m.user_id, $3, $4, $5, $6, $7 from members m where m.org_id = $1 and m.user_id = $2

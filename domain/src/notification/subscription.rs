@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Mode, Preferences, find_preferences, hold_member, put_preferences};
+use super::{Mode, Preferences, find_preferences, hold_memberships, put_preferences};
 use crate::{
     chance::Chance,
     id::{OrgId, UserId},
@@ -84,8 +84,9 @@ pub async fn unsubscribe(
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     let Subscription { org_id, user_id, letters } = subscription;
-    // Against another change of the same wishes, which would be lost.
-    hold_member(conn, org_id, user_id).await?;
+    // Against another change of the same wishes, which would be lost; in the order in which they are held again when the
+    // wishes are stored.
+    hold_memberships(conn, user_id).await?;
     let before = find_preferences(conn, org_id, user_id).await?;
     let after = match letters {
         Letters::Notifications => Preferences { mode: Mode::Off, ..before.clone() },
