@@ -18,6 +18,7 @@ pub mod link_health;
 pub mod mail;
 pub mod marketing;
 pub mod notification;
+mod operator_api;
 pub mod own_domain;
 pub mod plan;
 pub mod registry;

@@ -13,13 +13,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
+use crate::operator_api::operator_client;
+
 /// The version whose shapes are asked for: <https://docs.stripe.com/changelog/basil/2025-03-31>.
 const VERSION: &str = "2025-03-31.basil";
 /// The most of a list that Stripe gives at once.
 pub const PAGE: usize = 100;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// A hundred invoices with all their lines are a few million bytes.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 const REASON_CHARS_MAX: usize = 300;
@@ -106,7 +106,7 @@ impl Stripe {
             (header::AUTHORIZATION, bearer),
             (HeaderName::from_static("stripe-version"), HeaderValue::from_static(VERSION)),
         ]);
-        Ok(Self { client: client(headers), url: url.url().clone() })
+        Ok(Self { client: operator_client(headers), url: url.url().clone() })
     }
 
     /// A page of all invoices, newest first: from `from` on, behind `after`. Of each, the customer too.
@@ -222,25 +222,6 @@ impl StripeError {
             _ => None,
         }
     }
-}
-
-/// One fixed address of the operator's choice: the guard of `crate::http` is for addresses that customers choose.
-#[expect(clippy::disallowed_methods, reason = "goes to the operator's Stripe API only, bounded in time and bytes here")]
-fn client(headers: HeaderMap) -> reqwest::Client {
-    // The process has one TLS provider; whoever needs it first installs it.
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    reqwest::Client::builder()
-        .user_agent(concat!("inkfleet/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .no_gzip()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TIMEOUT)
-        .build()
-        .expect("a TLS provider is installed and no setting of the client can fail")
 }
 
 /// RFC 9110, 6.6.1: the moment at which the answer was made.

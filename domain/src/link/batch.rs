@@ -8,6 +8,7 @@
 
 mod codes;
 mod draft;
+mod refused;
 mod room;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+pub use self::refused::Refused;
 use self::{
     codes::Codes,
     draft::{Draft, new_labels},
@@ -24,14 +26,13 @@ use super::{Link, count, delete_many, insert_many, lock_many, update_many};
 use crate::{
     chance::Chance,
     change::Change,
-    code, conversion,
-    downgrade::{self, Beyond},
+    code, conversion, downgrade,
     id::{LabelId, LinkId, OrgId},
     label::{self, Kind},
     link_health, own_domain,
     plan::{Plan, Quota},
     qr::{self, QrCode},
-    quota::{self, Full},
+    quota,
     route::{self, Told},
 };
 
@@ -75,43 +76,6 @@ pub struct Ended<E> {
     pub told: Told,
     /// QR codes that lead through another link now, or through none: as they were, and as they are.
     pub led: Vec<(QrCode, QrCode)>,
-}
-
-/// Why a change was not made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// The organisation has no such link.
-    #[error("No link has this id.")]
-    Unknown,
-    /// An earlier change of the batch is of the same link.
-    #[error("The link is there twice.")]
-    Twice,
-    /// The code belongs to something else.
-    #[error("The slug {slug} is taken: {address} leads elsewhere.")]
-    Taken {
-        /// The code.
-        slug: String,
-        /// The whole address.
-        address: String,
-    },
-    /// The domain is none that the organisation has proven.
-    #[error("domain {DOMAIN_RULE}")]
-    Domain,
-    /// The QR code that is to lead through the link is none of the organisation's, or static.
-    #[error("qrCodeId {CODE_RULE}")]
-    QrCode,
-    /// No code was found that is free.
-    #[error("No free code was found.")]
-    NoCode,
-    /// Fields that name a folder or tag which is not the organisation's or put away.
-    #[error("{}", .0.iter().map(|(field, rule)| format!("{field} {rule}")).collect::<Vec<_>>().join("; "))]
-    Labels(Vec<(String, &'static str)>),
-    /// The plan has no room for more.
-    #[error(transparent)]
-    Full(#[from] Full),
-    /// The link is beyond the plan.
-    #[error(transparent)]
-    Beyond(#[from] Beyond),
 }
 
 /// Makes the changes in the caller's transaction; `base` is where the installation's own codes are reached. It ends

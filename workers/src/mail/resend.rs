@@ -12,9 +12,8 @@ use serde_json::{Map, json};
 use url::{Host, Url};
 
 use super::{InvalidSetting, SendError, unsubscribe_headers};
+use crate::operator_api::operator_client;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// More than any answer of theirs needs.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 const MAX_REASON_CHARS: usize = 500;
@@ -46,7 +45,7 @@ impl Resend {
             HeaderValue::try_from(format!("Bearer {}", api_key.expose_secret())).map_err(|_| InvalidSetting::ApiKey)?;
         bearer.set_sensitive(true);
         Ok(Self {
-            client: client(HeaderMap::from_iter([(header::AUTHORIZATION, bearer)])),
+            client: operator_client(HeaderMap::from_iter([(header::AUTHORIZATION, bearer)])),
             url: endpoint(base_url)?,
             domain: sender.email.domain().into(),
             sender: sender.to_string(),
@@ -96,25 +95,6 @@ impl fmt::Debug for Resend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resend").field("url", &self.url.as_str()).field("sender", &self.sender).finish_non_exhaustive()
     }
-}
-
-/// One fixed address of the operator's choice: the guard of `crate::http` is for addresses that customers choose.
-#[expect(clippy::disallowed_methods, reason = "goes to the operator's mail API only, bounded in time and bytes here")]
-fn client(headers: HeaderMap) -> reqwest::Client {
-    // The process has one TLS provider; whoever needs it first installs it.
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    reqwest::Client::builder()
-        .user_agent(concat!("inkfleet/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .no_gzip()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TIMEOUT)
-        .build()
-        .expect("a TLS provider is installed and no setting of the client can fail")
 }
 
 /// `{base_url}/emails`. The key travels with every request, so it must not leave this machine in the clear.
