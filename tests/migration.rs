@@ -38,7 +38,7 @@ async fn sums_of_visits_that_were_json_stay_what_they_were() {
     let mut conn = PgConnection::connect(&database.url).await.unwrap();
     let before = MIGRATIONS.iter().filter(|m| m.version < 22).cloned().collect();
     Migrator::with_migrations(before).run(&mut conn).await.unwrap();
-    let facets = serde_json::json!({
+    let mut facets = serde_json::json!({
         "hour": {"9": [3, 2], "13": [300_000, 64]},
         "referrer": {"": [63, 0], "bücher.example": [1, 1]},
         "branch": {},
@@ -59,6 +59,8 @@ async fn sums_of_visits_that_were_json_stay_what_they_were() {
     let traffic = visit::traffic(&mut conn, org, Some(Uuid::from_u128(1)), day, day).await.unwrap();
     let tally = &traffic.days[&day];
     assert_eq!((tally.sum.visits, tally.sum.uniques, tally.bots), (300_003, 66, 5));
+    // A facet without values is as good as none.
+    facets.as_object_mut().unwrap().remove("branch");
     assert_eq!(serde_json::to_value(&tally.facets).unwrap(), facets);
     let traffic = visit::traffic(&mut conn, org, Some(Uuid::from_u128(2)), day, day).await.unwrap();
     assert!(traffic.days[&day].facets.is_empty());

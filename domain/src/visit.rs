@@ -8,6 +8,7 @@ mod count;
 mod list;
 mod rank;
 mod read;
+mod store;
 mod tally;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -18,13 +19,16 @@ use uuid::Uuid;
 
 pub use self::{
     batch::insert_batch,
-    count::{Counted, count_batches, last_batch},
+    count::{Counted, Portion, count_batches, last_batch},
     list::{Kept, Place, list_behind, targets},
     rank::{Ranked, Span, branches, days, is_counted, scans, tested_links, top_codes, top_links},
     read::{Traffic, hours, since, totals, traffic},
-    tally::{FACETS, OTHERS, Sum, Tally, Total},
+    tally::{FACETS, Facets, OTHERS, Sum, Tally, Total},
 };
 use crate::id::OrgId;
+
+/// What is noted of a visit is short; most of it fits without memory of its own.
+pub type Text = compact_str::CompactString;
 
 /// A visit as it is noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,21 +46,21 @@ pub struct Visit {
     /// Whether a program and no person came.
     pub is_bot: bool,
     /// One of [`crate::agent::DEVICES`].
-    pub device: String,
+    pub device: Text,
     /// The operating system; empty where it is not known, as all that follows.
-    pub system: String,
+    pub system: Text,
     /// The browser.
-    pub browser: String,
+    pub browser: Text,
     /// The country, two letters (ISO 3166-1).
-    pub country: String,
+    pub country: Text,
     /// The region, such as `US-CA` (ISO 3166-2).
-    pub region: String,
+    pub region: Text,
     /// The language that is preferred (BCP 47, without its region).
-    pub language: String,
+    pub language: Text,
     /// The host of the page that led here.
-    pub referrer: String,
+    pub referrer: Text,
     /// Which rule or variant led on, `rule:<id>` or `variant:<id>`.
-    pub branch: String,
+    pub branch: Text,
 }
 
 /// Who a visitor is, as far as a day's salt tells: the same address and user agent are one, and another tomorrow.

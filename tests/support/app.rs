@@ -41,6 +41,7 @@ use workers::{context, dns::Dns, fleet, http::Client, mail::Mailer};
 use super::{
     database::{Database, dawn},
     dns::NOBODY,
+    killed,
     org::{SESSION_KEY, TestOrg},
 };
 
@@ -261,6 +262,9 @@ impl TestApp {
 
     /// Runs the fleet's own runner until nothing is due; returns how many runs that were.
     pub async fn drain(&self) -> usize {
+        if killed::workers_die() {
+            return killed::drain(self).await;
+        }
         fleet::drain(&self.context, &Queue::ALL, &self.pinned).await.unwrap()
     }
 

@@ -4,6 +4,7 @@
 pub mod app;
 pub mod database;
 pub mod dns;
+pub mod killed;
 pub mod org;
 pub mod receiver;
 pub mod scanner;

@@ -10,7 +10,7 @@ use domain::{
     link::{self, Link},
     qr::{self, QrCode},
     route::Route,
-    visit::{self, Counted, count_batches, last_batch},
+    visit::{self, Counted, Portion, count_batches, last_batch},
 };
 use jobs::{
     change::{Listeners, listeners, tell},
@@ -37,7 +37,7 @@ pub async fn count(context: Context, _: CountVisits, _: Run) -> anyhow::Result<O
     let Some(last) = last_batch(&mut *context.store.pool().acquire().await?).await? else { return Ok(Outcome::Done) };
     loop {
         let (mut tx, now) = (context.store.begin().await?, context.clock.now());
-        let Some(visits) = count_batches(&mut tx, last).await? else {
+        let Some(Portion { visits, is_last }) = count_batches(&mut tx, last).await? else {
             return Ok(Outcome::Snooze(now + TURN));
         };
         let orgs: Vec<OrgId> = visits.iter().map(|visit| visit.org_id).collect::<BTreeSet<_>>().into_iter().collect();
@@ -46,10 +46,10 @@ pub async fn count(context: Context, _: CountVisits, _: Run) -> anyhow::Result<O
         tell_clicks(&mut tx, &orgs, &visits, now, &context.chance).await?;
         tell_scans(&mut tx, &orgs, &visits, now, &context.chance).await?;
         tx.commit().await?;
-        if visits.is_empty() {
+        metrics::counter!("inkfleet_visits_counted_total").increment(visits.len() as u64);
+        if is_last {
             return Ok(Outcome::Done);
         }
-        metrics::counter!("inkfleet_visits_counted_total").increment(visits.len() as u64);
     }
 }
 

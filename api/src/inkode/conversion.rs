@@ -195,10 +195,9 @@ pub(super) async fn results(
         return Ok((steps, vec![]));
     }
     let sums = conversion::by_branch(conn, org_id, target, from).await?;
-    let led = visits.facets.get("branch");
     let results = variants.iter().map(|variant| {
         let branch = format!("variant:{}", variant.id);
-        let visitors = led.and_then(|led| led.get(&branch)).map_or(0, |sum| sum.uniques);
+        let visitors = visits.facets.sum("branch", &branch).uniques;
         VariantResult::new(&variant.id, &variant.name, visitors, sums.iter().find(|sum| sum.branch == branch))
     });
     Ok((steps, results.collect()))

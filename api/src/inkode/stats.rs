@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Timelike, Utc};
 use domain::{
     id::OrgId,
     routing::Routing,
-    visit::{self, OTHERS, Sum, Tally, Traffic},
+    visit::{self, OTHERS, Sum, Tally, Text, Traffic},
 };
 use poem_openapi::Object;
 use uuid::Uuid;
@@ -157,18 +157,19 @@ fn daily(tallies: &BTreeMap<NaiveDate, Tally>, first: NaiveDate, last: NaiveDate
 fn hourly(tallies: &BTreeMap<NaiveDate, Tally>, first: NaiveDate, now: DateTime<Utc>) -> Vec<Point> {
     let hours = (0..).map(|n| begin(first) + TimeDelta::hours(n)).take_while(|hour| *hour <= now);
     let sum = |hour: DateTime<Utc>| {
-        let hours = tallies.get(&hour.date_naive())?.facets.get("hour")?;
-        hours.get(&hour.hour().to_string()).copied()
+        let tally = tallies.get(&hour.date_naive());
+        tally.map(|tally| tally.facets.sum("hour", &hour.hour().to_string())).unwrap_or_default()
     };
-    hours.map(|hour| point(hour, sum(hour).unwrap_or_default())).collect()
+    hours.map(|hour| point(hour, sum(hour))).collect()
 }
 
 /// The values of a facet, the most frequent first; those that are too rare together at the end.
-fn shares(values: Option<&BTreeMap<String, Sum>>) -> Vec<Share> {
+fn shares(values: &[(Text, Sum)]) -> Vec<Share> {
     let share = |value: &str, sum: Sum| Share { value: value.to_owned(), visits: sum.visits, uniques: sum.uniques };
-    let mut sums: Vec<(&String, &Sum)> = values.into_iter().flatten().filter(|(value, _)| *value != OTHERS).collect();
+    let (others, mut sums): (Vec<_>, Vec<_>) =
+        values.iter().map(|(value, sum)| (value, sum)).partition(|(value, _)| *value == OTHERS);
     sums.sort_by_key(|(value, sum)| (-sum.visits, *value));
-    let mut rest = values.and_then(|values| values.get(OTHERS)).copied().unwrap_or_default();
+    let mut rest = others.first().map(|(_, sum)| **sum).unwrap_or_default();
     sums.iter().skip(VALUES_MAX).for_each(|(_, sum)| rest += **sum);
     let mut shares: Vec<Share> = sums.iter().take(VALUES_MAX).map(|(value, sum)| share(value, **sum)).collect();
     shares.extend((rest.visits > 0).then(|| share(OTHERS, rest)));

@@ -20,8 +20,9 @@ const REMEMBERED_S: u32 = 86_400;
 /// The most bytes of the page's form.
 const FORM_MAX: usize = 4096;
 
-/// Which of the code's passwords the visitor has shown, by the cookie.
+/// Which of the code's passwords the visitor has shown, by the cookie; none where it has no password.
 pub fn shown(app: &App, request: &Request, route: &Route) -> Option<i32> {
+    route.password.as_ref()?;
     let token = cookie::find(request, &name(route.target))?;
     let version = app.sealing.open_text(&hex::decode(token).ok()?, &context(route.target)).ok()?;
     version.expose_secret().parse().ok()

@@ -15,7 +15,7 @@ use domain::{
     clock::Clock,
     id::{OrgId, new_uuid},
     routing::preferred_language,
-    visit::{self, Visit, visitor},
+    visit::{self, Text, Visit, visitor},
 };
 use jobs::{
     job::NewJob,
@@ -238,27 +238,28 @@ impl Writer {
             at: note.at,
             visitor: visitor(salt, &address, &note.agent),
             is_bot: agent.is_bot,
-            device: agent.device.to_owned(),
-            system: agent.system.to_owned(),
-            browser: agent.browser.to_owned(),
-            country: place.country,
-            region: place.region,
+            device: Text::const_new(agent.device),
+            system: Text::const_new(agent.system),
+            browser: Text::const_new(agent.browser),
+            country: place.country.into(),
+            region: place.region.into(),
             language: language(&note.languages),
             referrer: referrer(&note.referrer),
-            branch: note.branch.to_string(),
+            branch: (&*note.branch).into(),
         }
     }
 }
 
 /// The language that an `Accept-Language` header prefers, without its region.
-fn language(header: &str) -> String {
-    let plain = preferred_language(header).split('-').next().unwrap_or_default().to_ascii_lowercase();
+fn language(header: &str) -> Text {
+    let plain = Text::from(preferred_language(header).split('-').next().unwrap_or_default()).to_ascii_lowercase();
     let fits = (2..=3).contains(&plain.len()) && plain.bytes().all(|b| b.is_ascii_lowercase());
-    if fits { plain } else { String::new() }
+    if fits { plain } else { Text::default() }
 }
 
 /// The host of a `Referer` header.
-fn referrer(header: &str) -> String {
-    let host = url::Url::parse(header).ok().and_then(|url| url.host_str().map(str::to_ascii_lowercase));
-    host.map(|host| host.strip_prefix("www.").map(str::to_owned).unwrap_or(host)).unwrap_or_default()
+fn referrer(header: &str) -> Text {
+    let url = url::Url::parse(header).ok();
+    let host = url.as_ref().and_then(|url| url.host_str()).map(|host| Text::from(host).to_ascii_lowercase());
+    host.map(|host| host.strip_prefix("www.").map(Text::from).unwrap_or(host)).unwrap_or_default()
 }

@@ -8,14 +8,17 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::mpsc,
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
 use crate::report::quantile;
 
 /// How many requests are under way at a time, at most.
 const CONNECTIONS: usize = 64;
+/// How often it is looked which requests are due.
+const TICK: Duration = Duration::from_micros(250);
 /// The visitors' browsers.
 const AGENTS: [&str; 5] = [
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1",
@@ -88,9 +91,18 @@ impl Load {
     pub async fn run(&self, port: u16, pace: Pace, span: Duration) -> anyhow::Result<Answered> {
         let begin = Instant::now();
         let mut visitors = JoinSet::new();
+        let mut turns = Vec::with_capacity(CONNECTIONS);
         for n in 0..CONNECTIONS {
-            let up_to = self.up_to.clone();
-            visitors.spawn(visit(port, up_to, n, pace, begin, begin + span));
+            let (turn, due) = mpsc::unbounded_channel();
+            turns.push(turn);
+            let due = match pace {
+                Pace::Full => None,
+                Pace::PerSecond(_) => Some(due),
+            };
+            visitors.spawn(visit(port, self.up_to.clone(), n, due, begin + span));
+        }
+        if let Pace::PerSecond(rate) = pace {
+            std::thread::spawn(move || set_pace(rate, &turns, begin, begin + span));
         }
         let mut all = Answered::default();
         while let Some(answered) = visitors.join_next().await {
@@ -102,26 +114,40 @@ impl Load {
     }
 }
 
+/// Tells each connection when its requests are due, in turn. A thread of its own, because the runtime's timers are exact to a
+/// millisecond: what came a millisecond late would be held against the answer.
+fn set_pace(rate: f64, turns: &[mpsc::UnboundedSender<Instant>], begin: Instant, end: Instant) {
+    let mut due =
+        (0_u32..).map(|n| begin + Duration::from_secs_f64(f64::from(n) / rate)).zip(turns.iter().cycle()).peekable();
+    while Instant::now() < end {
+        while let Some((due, turn)) = due.next_if(|(due, _)| *due <= Instant::now()) {
+            if turn.send(due).is_err() {
+                return;
+            }
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+/// Without `due`, each request is due when the one before it was answered.
 async fn visit(
     port: u16,
     up_to: Arc<Vec<f64>>,
     n: usize,
-    pace: Pace,
-    begin: Instant,
+    mut due: Option<mpsc::UnboundedReceiver<Instant>>,
     end: Instant,
 ) -> anyhow::Result<Answered> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
     let mut chance = StdRng::seed_from_u64(n as u64);
     let (mut answered, mut buffer) = (Answered::default(), Vec::with_capacity(4096));
-    for turn in 0_u32.. {
-        let due = match pace {
-            Pace::Full => Instant::now(),
-            Pace::PerSecond(rate) => {
-                let due = begin + Duration::from_secs_f64((f64::from(turn) * CONNECTIONS as f64 + n as f64) / rate);
-                sleep_until(due).await;
-                due
-            }
+    loop {
+        let due = match &mut due {
+            None => Instant::now(),
+            Some(due) => match due.recv().await {
+                Some(due) => due,
+                None => break,
+            },
         };
         if due >= end {
             break;

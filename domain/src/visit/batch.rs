@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Visit;
+use super::{Text, Visit};
 use crate::id::OrgId;
 
 /// A visit as a batch holds it. The order of the fields is that of the bytes: postcard writes no names.
@@ -47,7 +47,7 @@ impl<'a> From<&'a Visit> for Stored<'a> {
 
 impl From<Stored<'_>> for Visit {
     fn from(stored: Stored<'_>) -> Self {
-        let [device, system, browser, country, region, language, referrer, branch] = stored.texts.map(str::to_owned);
+        let [device, system, browser, country, region, language, referrer, branch] = stored.texts.map(Text::from);
         Self {
             id: Uuid::from_bytes(stored.id),
             org_id: OrgId(Uuid::from_bytes(stored.org_id)),
@@ -92,6 +92,7 @@ pub async fn insert_batch(conn: &mut PgConnection, id: Uuid, visits: &[Visit]) -
 
 /// A row, as this program stores it or as one of before did.
 pub(super) struct Row {
+    pub(super) id: Uuid,
     pub(super) visits: Option<Vec<u8>>,
     pub(super) ids: Option<Vec<Uuid>>,
     pub(super) org_ids: Option<Vec<Uuid>>,
@@ -136,7 +137,7 @@ impl Row {
         let mut texts = texts.map(values);
         let visit = |id| {
             let [device, system, browser, country, region, language, referrer, branch] =
-                texts.each_mut().map(|texts| texts.next().unwrap_or_default());
+                texts.each_mut().map(|texts| Text::from(texts.next().unwrap_or_default()));
             Visit {
                 id,
                 org_id: OrgId(orgs.next().unwrap_or_default()),

@@ -6,7 +6,12 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Sum, Tally, Visit, batch::Row, tally::Total};
+use super::{
+    Sum, Tally, Text, Visit,
+    batch::Row,
+    store::{firsts, insert},
+    tally::Total,
+};
 use crate::id::OrgId;
 
 /// The advisory lock of whoever counts: "INKV" in ASCII.
@@ -32,26 +37,27 @@ pub struct Counted {
     /// Whether it was the visitor's first of the day and target.
     pub is_unique: bool,
     /// As in [`super::Visit`], and so on.
-    pub device: String,
+    pub device: Text,
     /// The operating system.
-    pub system: String,
+    pub system: Text,
     /// The browser.
-    pub browser: String,
+    pub browser: Text,
     /// The country.
-    pub country: String,
+    pub country: Text,
     /// The region.
-    pub region: String,
+    pub region: Text,
     /// The language.
-    pub language: String,
+    pub language: Text,
     /// The host of the page that led here.
-    pub referrer: String,
+    pub referrer: Text,
     /// Which rule or variant led on.
-    pub branch: String,
+    pub branch: Text,
 }
 
 impl Counted {
-    /// A visit that is counted now.
-    pub(super) fn new(visit: Visit, is_unique: bool) -> Self {
+    /// A visit that is counted now, where `firsts` are those that are their visitors' first.
+    pub(super) fn new(visit: Visit, firsts: &HashSet<Uuid>) -> Self {
+        let is_unique = firsts.contains(&visit.id);
         let Visit {
             id,
             org_id,
@@ -92,19 +98,32 @@ pub async fn last_batch(conn: &mut PgConnection) -> Result<Option<Uuid>, sqlx::E
     sqlx::query_scalar!("select id from visit_batches order by id desc limit 1").fetch_optional(conn).await
 }
 
-/// Counts the oldest batches, some 20,000 visits, none newer than `last`; the visits that it counted, or `None` while another
-/// counts. Part of the caller's transaction: two who count at once could both take a visitor for new.
-pub async fn count_batches(conn: &mut PgConnection, last: Uuid) -> Result<Option<Vec<Counted>>, sqlx::Error> {
+/// What was counted at once.
+#[derive(Debug)]
+pub struct Portion {
+    /// The visits.
+    pub visits: Vec<Counted>,
+    /// Whether it held the newest batch that was asked for, and with it the last one.
+    pub is_last: bool,
+}
+
+/// Counts the oldest batches, some 20,000 visits, none newer than `last`; `None` while another counts. Part of the caller's
+/// transaction: two who count at once could both take a visitor for new.
+pub async fn count_batches(conn: &mut PgConnection, last: Uuid) -> Result<Option<Portion>, sqlx::Error> {
     let alone = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "alone!""#, COUNTING);
     if !alone.fetch_one(&mut *conn).await? {
         return Ok(None);
     }
     let taken = sqlx::query_file_as!(Row, "src/visit/take.sql", PORTION, last).fetch_all(&mut *conn).await?;
+    // All are gone, too, where nothing was found.
+    let is_last = taken.is_empty() || taken.iter().any(|batch| batch.id == last);
     let mut noted = vec![];
     for batch in taken {
         noted.extend(batch.read()?);
     }
-    let visits = store(conn, noted).await?;
+    let firsts = firsts(conn, &noted).await?;
+    insert(conn, &noted, &firsts).await?;
+    let visits: Vec<Counted> = noted.into_iter().map(|visit| Counted::new(visit, &firsts)).collect();
     let mut days: HashMap<(OrgId, Uuid, NaiveDate), Tally> = HashMap::new();
     let mut totals: HashMap<(OrgId, Uuid), Total> = HashMap::new();
     for visit in &visits {
@@ -115,42 +134,7 @@ pub async fn count_batches(conn: &mut PgConnection, last: Uuid) -> Result<Option
     }
     add_days(conn, days).await?;
     add_totals(conn, totals).await?;
-    Ok(Some(visits))
-}
-
-/// Stores visits one by one, and finds out which were their visitors' first.
-async fn store(conn: &mut PgConnection, visits: Vec<Visit>) -> Result<Vec<Counted>, sqlx::Error> {
-    if visits.is_empty() {
-        return Ok(vec![]);
-    }
-    fn texts(visits: &[Visit], of: fn(&Visit) -> &str) -> Vec<&str> {
-        visits.iter().map(of).collect()
-    }
-    let unique = sqlx::query_file_scalar!(
-        "src/visit/count.sql",
-        &visits.iter().map(|v| v.id).collect::<Vec<_>>(),
-        &visits.iter().map(|v| v.org_id.0).collect::<Vec<_>>(),
-        &visits.iter().map(|v| v.target_id).collect::<Vec<_>>(),
-        &visits.iter().map(|v| v.at).collect::<Vec<_>>(),
-        &visits.iter().map(|v| v.visitor).collect::<Vec<_>>(),
-        &visits.iter().map(|v| v.is_bot).collect::<Vec<_>>(),
-        &texts(&visits, |v| &v.device) as &[&str],
-        &texts(&visits, |v| &v.system) as &[&str],
-        &texts(&visits, |v| &v.browser) as &[&str],
-        &texts(&visits, |v| &v.country) as &[&str],
-        &texts(&visits, |v| &v.region) as &[&str],
-        &texts(&visits, |v| &v.language) as &[&str],
-        &texts(&visits, |v| &v.referrer) as &[&str],
-        &texts(&visits, |v| &v.branch) as &[&str],
-    )
-    .fetch_all(conn)
-    .await?;
-    let unique: HashSet<Uuid> = unique.into_iter().collect();
-    let counted = visits.into_iter().map(|visit| {
-        let is_unique = unique.contains(&visit.id);
-        Counted::new(visit, is_unique)
-    });
-    Ok(counted.collect())
+    Ok(Some(Portion { visits, is_last }))
 }
 
 async fn add_days(

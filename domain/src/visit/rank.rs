@@ -172,9 +172,9 @@ pub async fn branches(
     .await?;
     let mut branches: HashMap<(Uuid, String), Sum> = HashMap::new();
     for row in rows {
-        let mut tally = Tally::read(Sum::default(), 0, &row.facets)?;
-        for (branch, sum) in tally.facets.remove("branch").unwrap_or_default() {
-            *branches.entry((row.target_id, branch)).or_default() += sum;
+        let tally = Tally::read(Sum::default(), 0, &row.facets)?;
+        for (branch, sum) in tally.facets.get("branch") {
+            *branches.entry((row.target_id, branch.to_string())).or_default() += *sum;
         }
     }
     Ok(branches)

@@ -1,12 +1,12 @@
 //! Reading: the sums, together with what was stored and nobody has counted yet.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{Counted, Sum, Tally, Visit, batch::Row, count::ALL, tally::Total};
+use super::{Counted, Sum, Tally, Visit, batch::Row, count::ALL, store::firsts, tally::Total};
 use crate::id::OrgId;
 
 /// The visits of one target, or of all that an organisation has.
@@ -66,31 +66,8 @@ async fn waiting(conn: &mut PgConnection, org_id: OrgId, target: Uuid) -> Result
         let wanted = |visit: &Visit| visit.org_id == org_id && (target == ALL || visit.target_id == target);
         visits.extend(batch.read()?.into_iter().filter(wanted));
     }
-    // Each visitor's first of the day, by target, among these.
-    visits.sort_by_key(|visit| visit.id);
-    let mut met = HashSet::new();
-    let first: Vec<&Visit> = visits
-        .iter()
-        .filter(|visit| !visit.is_bot && met.insert((visit.target_id, visit.visitor, visit.at.date_naive())))
-        .collect();
-    let seen = sqlx::query_file_scalar!(
-        "src/visit/seen.sql",
-        &first.iter().map(|visit| visit.target_id).collect::<Vec<_>>(),
-        &first.iter().map(|visit| visit.visitor).collect::<Vec<_>>(),
-        &first.iter().map(|visit| visit.at.date_naive()).collect::<Vec<_>>(),
-    )
-    .fetch_all(conn)
-    .await?;
-    let seen: HashSet<usize> = seen.into_iter().filter_map(|n| usize::try_from(n - 1).ok()).collect();
-    let unique = first.iter().enumerate().filter(|(n, _)| !seen.contains(n)).map(|(_, visit)| visit.id);
-    let unique: HashSet<Uuid> = unique.collect();
-    Ok(visits
-        .into_iter()
-        .map(|visit| {
-            let is_unique = unique.contains(&visit.id);
-            Counted::new(visit, is_unique)
-        })
-        .collect())
+    let firsts = firsts(conn, &visits).await?;
+    Ok(visits.into_iter().map(|visit| Counted::new(visit, &firsts)).collect())
 }
 
 /// How many visits of people each of these organisations has had since `from` (UTC), as far as they were counted.

@@ -8,6 +8,6 @@ with taken as (
 ), fresh as (
   insert into visit_batches_counted (id) select id from taken on conflict do nothing returning id
 )
-select visits, ids, org_ids, target_ids, ats, visitors, bots, devices, systems, browsers, countries, regions, languages,
+select taken.id as "id!", visits, ids, org_ids, target_ids, ats, visitors, bots, devices, systems, browsers, countries, regions, languages,
        referrers, branches
 from taken join fresh on fresh.id = taken.id

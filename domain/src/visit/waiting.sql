@@ -1,4 +1,4 @@
-select visits, ids, org_ids, target_ids, ats, visitors, bots, devices, systems, browsers, countries, regions, languages,
+select id, visits, ids, org_ids, target_ids, ats, visitors, bots, devices, systems, browsers, countries, regions, languages,
        referrers, branches
 from visit_batches b
 -- Not a batch that was stored a second time after it was counted.

@@ -1,0 +1,76 @@
+//! Workers that die, for a whole run of stories: with [`SETTING`] set, each job is run by one worker that is killed on its
+//! way, by a second that is killed when it is through and before anybody hears of it, and by a third that lives.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::Poll,
+};
+
+use jobs::{
+    job::Queue,
+    lane::LaneSet,
+    queue::{self, Lanes, Session},
+};
+use workers::registry::Registry;
+
+use super::TestApp;
+
+/// What `bin/test` sets for the stories of scheduled work.
+const SETTING: &str = "INKFLEET_TEST_WORKERS_DIE";
+/// No handler waits more often than about so many times; who is to die later than that is through.
+const STEPS: usize = 40;
+
+/// Whether workers die in this run of the stories.
+pub fn workers_die() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "bin/test says how the stories are run")]
+    std::env::var_os(SETTING).is_some()
+}
+
+/// As `TestApp::drain`.
+pub async fn drain(app: &TestApp) -> usize {
+    /// Each worker gets one step further than the one before it.
+    static STEP: AtomicUsize = AtomicUsize::new(0);
+    let registry = Registry::complete();
+    let mut conn = app.pinned().acquire().await.unwrap().detach();
+    let session = Session::open(&mut conn, "killed", app.clock.now()).await.unwrap();
+    let mut runs = 0;
+    loop {
+        let mut idle = true;
+        for queue in Queue::ALL {
+            let now = app.clock.now();
+            let mut lanes = Lanes::new(queue);
+            let claim = queue::claim(&mut conn, &mut lanes, LaneSet::ALL, session.id, 64, now);
+            let (claimed, _) = claim.await.unwrap();
+            idle &= claimed.is_empty();
+            runs += claimed.len();
+            let lives = claimed.into_iter().map(async |job| {
+                let steps = STEP.fetch_add(1, Ordering::Relaxed) % STEPS + 1;
+                die_after(steps, registry.run(&app.context, job.clone())).await;
+                registry.run(&app.context, job.clone()).await;
+                registry.run(&app.context, job).await
+            });
+            let ended: Vec<_> = futures::future::join_all(lives).await.into_iter().flatten().collect();
+            queue::complete(&mut conn, &ended, app.clock.now()).await.unwrap();
+        }
+        if idle {
+            break;
+        }
+    }
+    session.close(&mut conn, app.clock.now()).await.unwrap();
+    runs
+}
+
+/// Drops `work` where it waits for the `steps`th time, as a killed process does.
+async fn die_after(steps: usize, work: impl Future) {
+    let (mut work, mut left) = (pin!(work), steps);
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        work.as_mut().poll(context).map(drop)
+    })
+    .await;
+}
