@@ -1,5 +1,7 @@
 //! Notifications: whom what happens concerns, in the workspace and by mail, once, when they want it.
 
+mod gathered;
+
 use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
 use domain::{id::UserId, mail::Mail, member::Role, plan::Plan};

@@ -144,6 +144,7 @@ fn news() -> Letter {
         text: text.into(),
         path: "/api/links".into(),
         created_at: now() - TimeDelta::minutes(10),
+        changed_at: now() - TimeDelta::minutes(10),
     };
     let untold = [
         untold(1, "A link does not answer", "fleet.example/r/summer has failed three times in a row: HTTP 503"),
