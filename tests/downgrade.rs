@@ -146,33 +146,69 @@ async fn codes_barcodes_and_endpoints_are_locked_by_the_same_rule() {
     }
 }
 
+/// What the owner was notified of, newest first.
+async fn notified(app: &TestApp, org: &TestOrg) -> Vec<(String, String)> {
+    let inbox = app.owner(org, "GET", &format!("/api/org/{}/notifications", org.id), None).await.expect(200);
+    let text = |item: &Value, field: &str| item[field].as_str().unwrap().to_owned();
+    inbox["items"].as_array().unwrap().iter().map(|item| (text(item, "title"), text(item, "text"))).collect()
+}
+
 #[tokio::test]
-async fn a_share_of_a_quota_is_written_about_once_a_month() {
+async fn a_share_of_a_quota_is_told_once_and_again_only_after_it_was_left() {
     let app = TestApp::start().await;
     let org = TestOrg::make(&app, "acme", Plan::Free).await;
+    let mut links = vec![];
     for _ in 0..40 {
-        link(&app, &org).await;
+        links.push(link(&app, &org).await);
     }
     for _ in 0..3 {
         audit(&app).await;
         app.clock.advance(Duration::hours(1));
     }
-    let mails = app.mails().await;
-    assert_eq!(mails.len(), 1);
-    assert_eq!(mails[0].subject, "Your short links run low: acme");
-    assert!(mails[0].text.contains("In use: 40 of 50 short links"), "{}", mails[0].text);
+    let told = notified(&app, &org).await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].0, "Your short links run low");
+    assert!(
+        told[0].1.starts_with("40 of 50 short links of the plan free are in use. Nothing changes yet."),
+        "{told:?}"
+    );
     for _ in 0..10 {
-        link(&app, &org).await;
+        links.push(link(&app, &org).await);
     }
+    let titles = async || notified(&app, &org).await.into_iter().map(|(title, _)| title).collect::<Vec<_>>();
+    let (low, full) = ("Your short links run low", "All short links of your plan are used");
     audit(&app).await;
-    assert_eq!(app.mails().await.len(), 2);
-    // Another month, and its mails: who is at the limit is told so, and not of both shares.
+    assert_eq!(titles().await, [full, low]);
+
+    // Who stays there is not told each month.
     app.clock.advance(Duration::days(30));
     audit(&app).await;
-    let now = app.clock.now();
-    let fresh: Vec<_> = app.mails().await.into_iter().filter(|mail| mail.created_at == now).collect();
-    assert_eq!(fresh.len(), 1);
-    assert!(fresh[0].subject.starts_with("All short links of your plan are used"), "{}", fresh[0].subject);
+    assert_eq!(titles().await, [full, low]);
+    let archive = async |range: std::ops::Range<usize>, archived: bool| {
+        for link in &links[range] {
+            change(&app, &org, link, json!({"archived": archived})).await.expect(200);
+        }
+        audit(&app).await;
+        app.clock.advance(Duration::hours(1));
+    };
+    // Left and reached again, of both shares the greater, once in a month whatever comes and goes.
+    for _ in 0..3 {
+        archive(0..12, true).await;
+        archive(0..12, false).await;
+    }
+    assert_eq!(titles().await, [full, full, low]);
+    // Of the two only the greater is left.
+    app.clock.advance(Duration::days(30));
+    audit(&app).await;
+    archive(0..5, true).await;
+    app.clock.advance(Duration::days(31));
+    audit(&app).await;
+    app.clock.advance(Duration::hours(1));
+    let before = titles().await.len();
+    archive(0..5, false).await;
+    assert_eq!(titles().await.len(), before + 1);
+    assert_eq!(titles().await[0], full);
+    assert!(kinds(&app).await.is_empty(), "no mail but that of notifications");
 }
 
 fn plans() -> impl Strategy<Value = Plan> {

@@ -91,7 +91,8 @@ const fn row(kind: Kind, name: &'static str, audience: Audience, by_mail: bool) 
     Row { kind, name, audience, by_mail }
 }
 
-/// Every kind. Of a month's scans and of plans the audit of plans writes to those who manage.
+/// Every kind. What is to be done about a plan that is too small has letters of its own, and of a month's scans the audit of
+/// plans tells by mail.
 pub const KINDS: [Row; 12] = [
     row(Kind::AlertRaised, "alert.raised", Audience::Everyone, true),
     row(Kind::CodeExpired, "code.expired", Audience::Everyone, true),
@@ -99,7 +100,7 @@ pub const KINDS: [Row; 12] = [
     row(Kind::LinkFailing, "link.health_failing", Audience::Everyone, true),
     row(Kind::LinkRecovered, "link.health_recovered", Audience::Everyone, true),
     row(Kind::PlanExceeded, "plan.exceeded", Audience::Managers, false),
-    row(Kind::PlanLimitNear, "plan.limit_near", Audience::Managers, false),
+    row(Kind::PlanLimitNear, "plan.limit_near", Audience::Managers, true),
     row(Kind::PlanLocked, "plan.locked", Audience::Managers, false),
     row(Kind::QuotaReached, "quota.reached", Audience::Managers, false),
     row(Kind::WebhookDegraded, "webhook.degraded", Audience::Managers, true),
