@@ -3,7 +3,7 @@
 //! Room is asked for where something is made or taken back from the archive, and nowhere else: what exists goes on
 //! whatever the plan.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use sqlx::PgConnection;
 
 use crate::{
@@ -17,6 +17,11 @@ pub const THRESHOLDS: [i16; 2] = [75, 100];
 
 /// The shares of a quota that whoever manages the organisation is told of, in per cent.
 pub const WRITTEN: [i16; 2] = [80, 100];
+
+/// The first day of the month (UTC) in which `at` is.
+pub fn month(at: DateTime<Utc>) -> NaiveDate {
+    at.date_naive().with_day(1).unwrap_or_default()
+}
 
 /// The plan has no room for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! Thresholds of a month's scans: each is told once per month.
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
+pub use domain::quota::month;
 use domain::{
     chance::Chance,
     change::{Change, Happened, QuotaReached},
@@ -11,11 +12,6 @@ use domain::{
 };
 
 use crate::{change, notification::notify, store::Tx};
-
-/// The first day of the month (UTC) in which `at` is.
-pub fn month(at: DateTime<Utc>) -> NaiveDate {
-    at.date_naive().with_day(1).unwrap_or_default()
-}
 
 /// Publishes the thresholds that organisations have reached with `used` scans in the present month, robots not counted, and
 /// notifies members of them; returns how many. For whoever counts visits, in the transaction that counts them; the same figures twice tell nothing

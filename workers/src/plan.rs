@@ -8,7 +8,8 @@ use domain::{
     notification::{Kind, News},
     org::{self, Org},
     plan::Quota,
-    quota, user, visit,
+    quota::{self, month},
+    user, visit,
 };
 use jobs::{
     job::NewJob,
@@ -16,7 +17,6 @@ use jobs::{
     notification::notify,
     plan::{AuditPlan, AuditPlans},
     queue,
-    quota::month,
     store::Tx,
 };
 
