@@ -38,6 +38,17 @@ async fn change(app: &TestApp, org: &TestOrg, link: &Value, body: Value) -> Repl
     app.owner(org, "PATCH", &format!("/api/links/{}", link["id"].as_str().unwrap()), Some(body)).await
 }
 
+async fn is_locked(app: &TestApp, org: &TestOrg, path: &str) -> bool {
+    app.owner(org, "GET", path, None).await.expect(200)["locked"].as_bool().unwrap()
+}
+
+/// The ids of those things of a list that it shows as locked, newest first.
+async fn locked(app: &TestApp, org: &TestOrg, list: &str) -> Vec<Value> {
+    let page = app.owner(org, "GET", &format!("{list}?limit=100"), None).await.expect(200);
+    let locked = page["items"].as_array().unwrap().iter().filter(|it| it["locked"].as_bool().unwrap());
+    locked.map(|it| it["id"].clone()).collect()
+}
+
 async fn kinds(app: &TestApp) -> Vec<String> {
     app.mails().await.into_iter().map(|mail| mail.kind).collect()
 }
@@ -76,6 +87,8 @@ async fn what_is_beyond_a_smaller_plan_is_locked_after_two_weeks_and_free_at_onc
         let slug = beyond["slug"].as_str().unwrap();
         assert_eq!(app.get(&format!("/r/{slug}"), "").await.status, 302, "it leads on");
     }
+    assert_eq!(locked(&app, &org, "/api/links").await, [links[51]["id"].clone(), links[50]["id"].clone()]);
+    assert!(!is_locked(&app, &org, &format!("/api/links/{}", links[49]["id"].as_str().unwrap())).await);
     let bulk = json!({"operations": [
         {"op": "update", "id": links[0]["id"], "changes": {"title": "x"}},
         {"op": "update", "id": links[51]["id"], "changes": {"title": "x"}},
@@ -87,7 +100,10 @@ async fn what_is_beyond_a_smaller_plan_is_locked_after_two_weeks_and_free_at_onc
     change(&app, &org, &links[3], json!({"archived": true})).await.expect(200);
     change(&app, &org, &links[50], json!({"title": "x"})).await.expect(200);
     change(&app, &org, &links[51], json!({"title": "x"})).await.expect(402);
-    change(&app, &org, &links[51], json!({"archived": true})).await.expect(200);
+    assert_eq!(locked(&app, &org, "/api/links").await, [links[51]["id"].clone()]);
+    let put_away = change(&app, &org, &links[51], json!({"archived": true})).await.expect(200);
+    assert_eq!(put_away["locked"], false, "what is put away is not counted");
+    assert!(locked(&app, &org, "/api/links").await.is_empty());
     audit(&app).await;
     change(&app, &org, &links[50], json!({"title": "y"})).await.expect(200);
 
@@ -101,8 +117,10 @@ async fn what_is_beyond_a_smaller_plan_is_locked_after_two_weeks_and_free_at_onc
     app.clock.advance(GRACE);
     audit(&app).await;
     change(&app, &org, &more[2], json!({"title": "x"})).await.expect(402);
+    assert!(!locked(&app, &org, "/api/links").await.is_empty());
     put_on(&app, &org, Plan::Starter).await;
     change(&app, &org, &more[2], json!({"title": "x"})).await.expect(200);
+    assert!(locked(&app, &org, "/api/links").await.is_empty());
 }
 
 #[tokio::test]
@@ -127,16 +145,23 @@ async fn codes_barcodes_and_endpoints_are_locked_by_the_same_rule() {
         last.push(format!("/api/webhooks/endpoints/{}", endpoint["id"].as_str().unwrap()));
     }
     put_on(&app, &org, Plan::Free).await;
+    let still = json!({"content": {"url": "https://shop.example/"}});
+    let still = app.owner(&org, "POST", "/api/qr", Some(still)).await.expect(201);
     for path in &last {
-        app.owner(&org, "PATCH", path, Some(json!({"name": "x"}))).await.expect(200);
+        let changed = app.owner(&org, "PATCH", path, Some(json!({"name": "x"}))).await.expect(200);
+        assert_eq!(changed["locked"], false, "{path}");
     }
     app.clock.advance(GRACE);
     audit(&app).await;
     for path in &last {
         let refused = app.owner(&org, "PATCH", path, Some(json!({"name": "y"}))).await.expect(402);
         assert_eq!(refused["code"], "plan_locked", "{path}: {refused}");
-        app.owner(&org, "GET", path, None).await.expect(200);
+        assert!(is_locked(&app, &org, path).await, "{path}");
+        let (list, id) = path.rsplit_once('/').unwrap();
+        assert_eq!(locked(&app, &org, list).await, [json!(id)], "{list}");
     }
+    let still = format!("/api/qr/{}", still["id"].as_str().unwrap());
+    assert!(!is_locked(&app, &org, &still).await, "a code that leads through no code is not counted");
     // A link that is within the plan does not move a code that is not.
     let link = link(&app, &org).await;
     let code = last[0].rsplit('/').next().unwrap();
