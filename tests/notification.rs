@@ -1,6 +1,7 @@
 //! Notifications: whom what happens concerns, in the workspace and by mail, once, when they want it.
 
 mod gathered;
+mod subscription;
 
 use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
