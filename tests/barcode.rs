@@ -64,7 +64,8 @@ async fn a_barcode_is_shown_as_it_was_made() {
         "style": {"foreground": "#102030", "background": "#ffffff", "quietZone": 11, "barHeight": 60},
         "active": true, "folderId": folder["id"], "tagIds": [tag["id"]], "integration": integration,
         "createdBy": {"id": org.owner.to_string(), "name": "owner", "email": "owner@acme.example"},
-        "archived": false, "createdAt": "2026-03-02T12:00:00.000Z", "updatedAt": "2026-03-02T12:00:00.000Z",
+        "archived": false, "locked": false, "createdAt": "2026-03-02T12:00:00.000Z",
+        "updatedAt": "2026-03-02T12:00:00.000Z",
     });
     expected["integration"]["linkedAt"] = "2026-03-02T12:00:00.000Z".into();
     assert_eq!(made, expected);

@@ -126,7 +126,7 @@ async fn three_members_get_it_on_their_own_monday_morning_also_when_clocks_are_s
 }
 
 #[tokio::test]
-async fn after_an_outage_of_twelve_hours_it_is_made_up_once_and_after_a_day_no_more() {
+async fn after_an_outage_it_is_made_up_once_until_wednesday_is_over_and_no_more_after_that() {
     let app = TestApp::start().await;
     let org = quiet_org(&app).await;
     let ben = org.join(&app, "ben", Role::Member, Tz::Europe__Berlin).await;
@@ -144,11 +144,25 @@ async fn after_an_outage_of_twelve_hours_it_is_made_up_once_and_after_a_day_no_m
     wants(&app, &org, ben, json!({"mode": "daily", "timeZone": "America/Los_Angeles"})).await;
     pass_hourly(&app, "2026-03-11T19:00:00Z").await;
     assert_eq!(sent(&app).await.len(), 1);
-    // The next Monday is over for more than a day when everything is back.
+    // The next time everything is back by their Wednesday evening; a colleague of theirs in Auckland has Thursday by then.
+    org.join(&app, "kiri", Role::Member, Tz::Pacific__Auckland).await;
     visit(&app, "summer", 0..3).await;
-    go(&app, "2026-03-17T16:00:00Z").await;
-    pass_hourly(&app, "2026-03-18T16:00:00Z").await;
-    assert_eq!(sent(&app).await.len(), 1);
+    go(&app, "2026-03-19T03:00:00Z").await;
+    pass_hourly(&app, "2026-03-22T16:00:00Z").await;
+    assert_eq!(sent(&app).await[1..], [told("ben", "03-19 04:00")]);
+    // And then when Wednesday is over.
+    visit(&app, "summer", 0..3).await;
+    go(&app, "2026-03-26T06:59:30Z").await;
+    pass_hourly(&app, "2026-03-28T16:00:00Z").await;
+    assert_eq!(sent(&app).await.len(), 2);
+    // Quiet hours that end on Thursday are the end of it too.
+    let quiet = json!({"from": "22:00", "to": "07:00"});
+    let wishes = json!({"mode": "daily", "timeZone": "Europe/Berlin", "quietHours": quiet});
+    wants(&app, &org, ben, wishes).await;
+    visit(&app, "summer", 0..3).await;
+    go(&app, "2026-04-01T20:30:00Z").await;
+    pass_hourly(&app, "2026-04-04T16:00:00Z").await;
+    assert_eq!(sent(&app).await.len(), 2);
 }
 
 #[tokio::test]

@@ -38,6 +38,17 @@ async fn change(app: &TestApp, org: &TestOrg, link: &Value, body: Value) -> Repl
     app.owner(org, "PATCH", &format!("/api/links/{}", link["id"].as_str().unwrap()), Some(body)).await
 }
 
+async fn is_locked(app: &TestApp, org: &TestOrg, path: &str) -> bool {
+    app.owner(org, "GET", path, None).await.expect(200)["locked"].as_bool().unwrap()
+}
+
+/// The ids of those things of a list that it shows as locked, newest first.
+async fn locked(app: &TestApp, org: &TestOrg, list: &str) -> Vec<Value> {
+    let page = app.owner(org, "GET", &format!("{list}?limit=100"), None).await.expect(200);
+    let locked = page["items"].as_array().unwrap().iter().filter(|it| it["locked"].as_bool().unwrap());
+    locked.map(|it| it["id"].clone()).collect()
+}
+
 async fn kinds(app: &TestApp) -> Vec<String> {
     app.mails().await.into_iter().map(|mail| mail.kind).collect()
 }
@@ -76,6 +87,8 @@ async fn what_is_beyond_a_smaller_plan_is_locked_after_two_weeks_and_free_at_onc
         let slug = beyond["slug"].as_str().unwrap();
         assert_eq!(app.get(&format!("/r/{slug}"), "").await.status, 302, "it leads on");
     }
+    assert_eq!(locked(&app, &org, "/api/links").await, [links[51]["id"].clone(), links[50]["id"].clone()]);
+    assert!(!is_locked(&app, &org, &format!("/api/links/{}", links[49]["id"].as_str().unwrap())).await);
     let bulk = json!({"operations": [
         {"op": "update", "id": links[0]["id"], "changes": {"title": "x"}},
         {"op": "update", "id": links[51]["id"], "changes": {"title": "x"}},
@@ -87,7 +100,10 @@ async fn what_is_beyond_a_smaller_plan_is_locked_after_two_weeks_and_free_at_onc
     change(&app, &org, &links[3], json!({"archived": true})).await.expect(200);
     change(&app, &org, &links[50], json!({"title": "x"})).await.expect(200);
     change(&app, &org, &links[51], json!({"title": "x"})).await.expect(402);
-    change(&app, &org, &links[51], json!({"archived": true})).await.expect(200);
+    assert_eq!(locked(&app, &org, "/api/links").await, [links[51]["id"].clone()]);
+    let put_away = change(&app, &org, &links[51], json!({"archived": true})).await.expect(200);
+    assert_eq!(put_away["locked"], false, "what is put away is not counted");
+    assert!(locked(&app, &org, "/api/links").await.is_empty());
     audit(&app).await;
     change(&app, &org, &links[50], json!({"title": "y"})).await.expect(200);
 
@@ -101,8 +117,10 @@ async fn what_is_beyond_a_smaller_plan_is_locked_after_two_weeks_and_free_at_onc
     app.clock.advance(GRACE);
     audit(&app).await;
     change(&app, &org, &more[2], json!({"title": "x"})).await.expect(402);
+    assert!(!locked(&app, &org, "/api/links").await.is_empty());
     put_on(&app, &org, Plan::Starter).await;
     change(&app, &org, &more[2], json!({"title": "x"})).await.expect(200);
+    assert!(locked(&app, &org, "/api/links").await.is_empty());
 }
 
 #[tokio::test]
@@ -127,16 +145,23 @@ async fn codes_barcodes_and_endpoints_are_locked_by_the_same_rule() {
         last.push(format!("/api/webhooks/endpoints/{}", endpoint["id"].as_str().unwrap()));
     }
     put_on(&app, &org, Plan::Free).await;
+    let still = json!({"content": {"url": "https://shop.example/"}});
+    let still = app.owner(&org, "POST", "/api/qr", Some(still)).await.expect(201);
     for path in &last {
-        app.owner(&org, "PATCH", path, Some(json!({"name": "x"}))).await.expect(200);
+        let changed = app.owner(&org, "PATCH", path, Some(json!({"name": "x"}))).await.expect(200);
+        assert_eq!(changed["locked"], false, "{path}");
     }
     app.clock.advance(GRACE);
     audit(&app).await;
     for path in &last {
         let refused = app.owner(&org, "PATCH", path, Some(json!({"name": "y"}))).await.expect(402);
         assert_eq!(refused["code"], "plan_locked", "{path}: {refused}");
-        app.owner(&org, "GET", path, None).await.expect(200);
+        assert!(is_locked(&app, &org, path).await, "{path}");
+        let (list, id) = path.rsplit_once('/').unwrap();
+        assert_eq!(locked(&app, &org, list).await, [json!(id)], "{list}");
     }
+    let still = format!("/api/qr/{}", still["id"].as_str().unwrap());
+    assert!(!is_locked(&app, &org, &still).await, "a code that leads through no code is not counted");
     // A link that is within the plan does not move a code that is not.
     let link = link(&app, &org).await;
     let code = last[0].rsplit('/').next().unwrap();
@@ -146,33 +171,69 @@ async fn codes_barcodes_and_endpoints_are_locked_by_the_same_rule() {
     }
 }
 
+/// What the owner was notified of, newest first.
+async fn notified(app: &TestApp, org: &TestOrg) -> Vec<(String, String)> {
+    let inbox = app.owner(org, "GET", &format!("/api/org/{}/notifications", org.id), None).await.expect(200);
+    let text = |item: &Value, field: &str| item[field].as_str().unwrap().to_owned();
+    inbox["items"].as_array().unwrap().iter().map(|item| (text(item, "title"), text(item, "text"))).collect()
+}
+
 #[tokio::test]
-async fn a_share_of_a_quota_is_written_about_once_a_month() {
+async fn a_share_of_a_quota_is_told_once_and_again_only_after_it_was_left() {
     let app = TestApp::start().await;
     let org = TestOrg::make(&app, "acme", Plan::Free).await;
+    let mut links = vec![];
     for _ in 0..40 {
-        link(&app, &org).await;
+        links.push(link(&app, &org).await);
     }
     for _ in 0..3 {
         audit(&app).await;
         app.clock.advance(Duration::hours(1));
     }
-    let mails = app.mails().await;
-    assert_eq!(mails.len(), 1);
-    assert_eq!(mails[0].subject, "Your short links run low: acme");
-    assert!(mails[0].text.contains("In use: 40 of 50 short links"), "{}", mails[0].text);
+    let told = notified(&app, &org).await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].0, "Your short links run low");
+    assert!(
+        told[0].1.starts_with("40 of 50 short links of the plan free are in use. Nothing changes yet."),
+        "{told:?}"
+    );
     for _ in 0..10 {
-        link(&app, &org).await;
+        links.push(link(&app, &org).await);
     }
+    let titles = async || notified(&app, &org).await.into_iter().map(|(title, _)| title).collect::<Vec<_>>();
+    let (low, full) = ("Your short links run low", "All short links of your plan are used");
     audit(&app).await;
-    assert_eq!(app.mails().await.len(), 2);
-    // Another month, and its mails: who is at the limit is told so, and not of both shares.
+    assert_eq!(titles().await, [full, low]);
+
+    // Who stays there is not told each month.
     app.clock.advance(Duration::days(30));
     audit(&app).await;
-    let now = app.clock.now();
-    let fresh: Vec<_> = app.mails().await.into_iter().filter(|mail| mail.created_at == now).collect();
-    assert_eq!(fresh.len(), 1);
-    assert!(fresh[0].subject.starts_with("All short links of your plan are used"), "{}", fresh[0].subject);
+    assert_eq!(titles().await, [full, low]);
+    let archive = async |range: std::ops::Range<usize>, archived: bool| {
+        for link in &links[range] {
+            change(&app, &org, link, json!({"archived": archived})).await.expect(200);
+        }
+        audit(&app).await;
+        app.clock.advance(Duration::hours(1));
+    };
+    // Left and reached again, of both shares the greater, once in a month whatever comes and goes.
+    for _ in 0..3 {
+        archive(0..12, true).await;
+        archive(0..12, false).await;
+    }
+    assert_eq!(titles().await, [full, full, low]);
+    // Of the two only the greater is left.
+    app.clock.advance(Duration::days(30));
+    audit(&app).await;
+    archive(0..5, true).await;
+    app.clock.advance(Duration::days(31));
+    audit(&app).await;
+    app.clock.advance(Duration::hours(1));
+    let before = titles().await.len();
+    archive(0..5, false).await;
+    assert_eq!(titles().await.len(), before + 1);
+    assert_eq!(titles().await[0], full);
+    assert!(kinds(&app).await.is_empty(), "no mail but that of notifications");
 }
 
 fn plans() -> impl Strategy<Value = Plan> {

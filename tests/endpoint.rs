@@ -49,6 +49,7 @@ async fn an_owner_makes_reads_changes_and_deletes_an_endpoint() {
         "failuresInRow",
         "health",
         "id",
+        "locked",
         "name",
         "secret",
         "updatedAt",

@@ -45,7 +45,7 @@ async fn a_link_is_shown_as_it_was_made() {
         "healthCheck": false, "title": "Summer promo", "utm": {"source": "flyer"}, "hasPassword": true, "active": true,
         "startsAt": "2026-03-02T12:00:00.000Z", "expiresAt": "2026-04-02T12:00:00.000Z", "maxVisits": 500, "visits": 0,
         "folderId": folder["id"], "tagIds": [tag["id"]], "linkPages": [], "qrCodeIds": [], "archived": false,
-        "createdAt": "2026-03-02T12:00:00.000Z", "updatedAt": "2026-03-02T12:00:00.000Z",
+        "locked": false, "createdAt": "2026-03-02T12:00:00.000Z", "updatedAt": "2026-03-02T12:00:00.000Z",
     });
     assert_eq!(made, expected);
     assert_eq!(app.owner(&org, "GET", &path(&made), None).await.expect(200), expected);

@@ -41,6 +41,7 @@ mod inkr;
 mod json;
 mod label;
 mod letter;
+mod limit;
 mod link;
 mod link_health;
 mod link_page;

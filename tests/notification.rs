@@ -1,5 +1,8 @@
 //! Notifications: whom what happens concerns, in the workspace and by mail, once, when they want it.
 
+mod gathered;
+mod subscription;
+
 use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
 use domain::{id::UserId, mail::Mail, member::Role, plan::Plan};
@@ -323,6 +326,49 @@ async fn what_the_audit_of_plans_writes_to_everybody_concerned_is_in_the_inbox_a
     assert_eq!(kinds, ["plan.exceeded"]);
     assert_eq!(owner(&app, &org).kinds().await, ["plan.exceeded"]);
     assert!(member(&app, &org).kinds().await.is_empty());
+}
+
+#[tokio::test]
+async fn that_a_limit_is_near_is_told_as_everything_else_when_somebody_wants_it() {
+    let app = TestApp::start().await;
+    let org = TestOrg::make(&app, "acme", Plan::Free).await;
+    let admin = Member { app: &app, org: &org, id: org.join(&app, "admin", Role::Admin, Tz::UTC).await };
+    owner(&app, &org).wants(json!({"mode": "daily", "timeZone": "America/New_York"})).await;
+    admin.wants(json!({"mode": "off"})).await;
+    // Nearly all of a month's scans, in its first hour: it is evening in New York.
+    app.clock.advance("2026-04-01T00:10:00Z".parse::<DateTime<Utc>>().unwrap() - app.clock.now());
+    let scans = "insert into visit_days (org_id, target_id, day, visits, uniques, bots, facets)
+                 values ($1, '00000000-0000-0000-0000-000000000000', '2026-04-01', 249, 9, 0, '\\x00')";
+    sqlx::query(scans).bind(org.id.0).execute(app.store.pool()).await.unwrap();
+    start(&app, "downgrade-audit").await;
+    for who in [owner(&app, &org), admin] {
+        assert_eq!(who.kinds().await, ["plan.limit_near"]);
+    }
+    assert!(member(&app, &org).kinds().await.is_empty());
+    sweep_at(&app, "2026-04-01T11:55:00Z").await;
+    assert!(app.mails().await.is_empty(), "nobody is written to in the night");
+    sweep_at(&app, "2026-04-01T12:00:00Z").await;
+    let mails = app.mails().await;
+    assert_eq!(mails.len(), 1, "and who wants no mail gets none");
+    assert_eq!(
+        (&*mails[0].recipient, &*mails[0].subject),
+        ("owner@acme.example", "acme: Your scans per month run low")
+    );
+    assert!(mails[0].text.contains("249 of 250 scans per month of the plan free are in use."), "{}", mails[0].text);
+    // One click ends it.
+    let path = mails[0].unsubscribe.as_deref().and_then(|out| out.strip_prefix(&app.url)).unwrap().to_owned();
+    assert_eq!(app.call("POST", &path, "", None).await.status, 200);
+    sqlx::query("update visit_days set visits = 250").execute(app.store.pool()).await.unwrap();
+    app.clock.advance(Duration::hours(1));
+    start(&app, "downgrade-audit").await;
+    sweep_at(&app, "2026-04-02T12:00:00Z").await;
+    assert_eq!(owner(&app, &org).kinds().await, ["plan.limit_near", "plan.limit_near"]);
+    assert_eq!(app.mails().await.len(), 1);
+    // What is counted by the month is told in each.
+    app.clock.advance("2026-05-02T10:00:00Z".parse::<DateTime<Utc>>().unwrap() - app.clock.now());
+    sqlx::query("update visit_days set day = '2026-05-01'").execute(app.store.pool()).await.unwrap();
+    start(&app, "downgrade-audit").await;
+    assert_eq!(owner(&app, &org).kinds().await.len(), 3);
 }
 
 #[tokio::test]

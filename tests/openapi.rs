@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::support::TestApp;
 
 /// Every route that the five documents and our own surfaces promise.
-const PROMISED: [(&str, &str); 122] = [
+const PROMISED: [(&str, &str); 123] = [
     ("POST", "/api/v1/events"),
     ("POST", "/api/v1/events/batch"),
     ("GET", "/api/webhooks/endpoints"),
@@ -117,6 +117,7 @@ const PROMISED: [(&str, &str); 122] = [
     ("POST", "/api/v1/webhooks/{id}/rotate/"),
     ("GET", "/api/v1/webhooks/{id}/deliveries/"),
     ("GET", "/api/org/{orgId}/billing"),
+    ("GET", "/api/org/{orgId}/limits"),
     ("GET", "/api/alerts"),
     ("POST", "/api/alerts"),
     ("GET", "/api/alerts/{id}"),

@@ -4,10 +4,10 @@ use chrono::{Duration, NaiveDate};
 use domain::{
     org,
     plan::{INCLUDED, Plan, Quota},
-    quota,
+    quota::{self, month},
 };
 use futures::future::join_all;
-use jobs::quota::{check_scans, month};
+use jobs::quota::check_scans;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -86,7 +86,7 @@ async fn a_code_is_shown_as_it_was_made() {
                   "shape": "rounded", "hasLogo": true, "logoPercent": 20},
         "imageUrl": format!("{}{}/image", app.url, path(&made)), "hasPassword": true, "active": true,
         "startsAt": "2026-03-02T12:00:00.000Z", "expiresAt": "2026-04-02T12:00:00.000Z", "maxScans": 500, "scans": 0,
-        "folderId": folder["id"], "tagIds": [tag["id"]], "archived": false,
+        "folderId": folder["id"], "tagIds": [tag["id"]], "archived": false, "locked": false,
         "createdAt": "2026-03-02T12:00:00.000Z", "updatedAt": "2026-03-02T12:00:00.000Z",
     });
     assert_eq!(made, expected);

@@ -12,6 +12,7 @@ mod endpoint;
 mod export;
 mod import;
 mod label;
+mod limit;
 mod link;
 mod link_page;
 mod notification;
@@ -30,6 +31,7 @@ pub use self::{
     export::ExportApi,
     import::ImportApi,
     label::LabelApi,
+    limit::LimitApi,
     link::{LinkApi, LinkBulkApi},
     link_page::LinkPageApi,
     notification::NotificationApi,

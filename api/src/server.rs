@@ -21,7 +21,8 @@ use crate::{
     inklink::InklinkApi,
     inkode::{
         AlertApi, BarcodeApi, BillingApi, ConversionOriginApi, DeliveryApi, EndpointApi, ExportApi, ImportApi,
-        LabelApi, LinkApi, LinkBulkApi, LinkPageApi, NotificationApi, OwnDomainApi, QrApi, QrBulkApi, ReplayApi,
+        LabelApi, LimitApi, LinkApi, LinkBulkApi, LinkPageApi, NotificationApi, OwnDomainApi, QrApi, QrBulkApi,
+        ReplayApi,
     },
     inkr::InkrApi,
     intake::IntakeApi,
@@ -122,7 +123,7 @@ macro_rules! service {
                     LabelApi($app.clone()),
                     (QrApi($app.clone()), QrBulkApi($app.clone())),
                     BarcodeApi($app.clone()),
-                    (AlertApi($app.clone()), BillingApi($app.clone())),
+                    (AlertApi($app.clone()), BillingApi($app.clone()), LimitApi($app.clone())),
                     ConversionOriginApi($app.clone()),
                     NotificationApi($app.clone()),
                 ),

@@ -7,7 +7,7 @@
 pub mod chart;
 mod report;
 
-use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use sqlx::PgConnection;
 
@@ -19,12 +19,16 @@ use crate::{
     user::EmailAddress,
 };
 
-/// How long after somebody's Monday morning their digest is made up for.
-const WINDOW: TimeDelta = TimeDelta::hours(24);
 /// The days of a digest.
 const DAYS: u64 = 7;
-/// A digest that is so old by its last day is told no more.
-const STALE: TimeDelta = TimeDelta::days(6);
+/// On so many days of a week its digest is told, from its Monday on: one that was missed is better late than never, and
+/// after Wednesday nobody wants it.
+const TOLD_DAYS: u64 = 3;
+
+/// When the digest of a Monday is told no more in `zone`.
+fn over(monday: NaiveDate, zone: Tz) -> DateTime<Utc> {
+    local_time::moment(monday + Days::new(TOLD_DAYS), NaiveTime::MIN, zone)
+}
 
 /// A time zone where it was Monday morning lately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +43,12 @@ pub struct Morning {
     pub first_day: NaiveDate,
 }
 
-/// Every time zone where it was Monday morning in the last day.
+/// Every time zone where it was Monday morning, and is not yet Thursday.
 pub fn mornings(now: DateTime<Utc>) -> Vec<Morning> {
     let morning = |zone: Tz| {
         let (monday, at) = local_time::last_monday(now, MORNING, zone);
         let first_day = at.date_naive() - Days::new(DAYS);
-        (now - at < WINDOW).then_some(Morning { zone, monday, at, first_day })
+        (now < over(monday, zone)).then_some(Morning { zone, monday, at, first_day })
     };
     TZ_VARIANTS.iter().copied().filter_map(morning).collect()
 }
@@ -103,9 +107,9 @@ pub struct Open {
 }
 
 impl Open {
-    /// Whether it is still wanted, and its news are not old.
-    pub fn is_wanted(&self, now: DateTime<Utc>) -> bool {
-        self.preferences.weekly_digest && now.date_naive() - self.week.span().last <= STALE
+    /// Whether it is still wanted by `at`, and its news are not old by then.
+    pub fn is_wanted(&self, at: DateTime<Utc>) -> bool {
+        self.preferences.weekly_digest && at < over(self.monday, self.zone)
     }
 }
 
@@ -211,8 +215,14 @@ mod tests {
         // New York's clocks were set forward the day before.
         assert_eq!(of("2026-03-09T11:59:59Z", Tz::America__New_York), None);
         assert!(of("2026-03-09T12:00:00Z", Tz::America__New_York).is_some());
-        // It is made up for a day, and no longer.
-        assert!(of("2026-03-10T11:59:59Z", Tz::America__New_York).is_some());
-        assert_eq!(of("2026-03-10T12:00:00Z", Tz::America__New_York), None);
+        // It is made up for until Wednesday is over there.
+        for (zone, ends) in
+            [(Tz::America__New_York, "2026-03-12T04:00:00Z"), (Tz::Pacific__Auckland, "2026-03-11T11:00:00Z")]
+        {
+            let ends: DateTime<Utc> = ends.parse().unwrap();
+            let last = (ends - chrono::TimeDelta::seconds(1)).to_rfc3339();
+            assert!(of(&last, zone).is_some_and(|it| ends - it.at < chrono::TimeDelta::days(3)), "{zone}");
+            assert_eq!(of(&ends.to_rfc3339(), zone), None, "{zone}");
+        }
     }
 }

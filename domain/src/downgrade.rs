@@ -159,6 +159,11 @@ impl Edge {
     }
 }
 
+/// Whether a thing that is in use is beyond the plan that ends at `edge`.
+pub fn is_beyond(edge: Option<Edge>, id: Uuid) -> bool {
+    edge.is_some_and(|edge| edge.check(id).is_err())
+}
+
 /// Where the plan of an organisation ends for what counts towards `quota`; `None` where everything can be changed.
 pub async fn edge(conn: &mut PgConnection, org_id: OrgId, quota: Quota) -> Result<Option<Edge>, sqlx::Error> {
     let plan = sqlx::query_scalar!(

@@ -30,6 +30,7 @@ pub mod idempotency;
 pub mod import;
 pub mod json;
 pub mod label;
+pub mod limit;
 pub mod link;
 pub mod link_health;
 pub mod link_page;

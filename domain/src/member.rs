@@ -111,6 +111,11 @@ pub async fn find(conn: &mut PgConnection, org_id: OrgId, user_id: UserId) -> Re
     select!("where m.org_id = $1 and m.user_id = $2", org_id.0, user_id.0).fetch_optional(conn).await
 }
 
+/// How many members an organisation has.
+pub async fn count(conn: &mut PgConnection, org_id: OrgId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from members where org_id = $1"#, org_id.0).fetch_one(conn).await
+}
+
 /// The membership that a session speaks for. `subject` and `org` are the session's claims: the issuer's ids, or our own
 /// `user_…` and `org_…`.
 pub async fn find_by_subject(

@@ -6,6 +6,7 @@
 //! endpoint that fails) is not told to the same person by another.
 
 mod due;
+mod gathered;
 mod preference;
 mod subscription;
 
@@ -15,6 +16,7 @@ use sqlx::PgConnection;
 
 pub use self::{
     due::{Due, LISTED, Untold, lock_due, put_off, take_untold},
+    gathered::{GATHERS, Many, Single, gather},
     preference::{MORNING, Mode, Preferences, QuietHours, find_preferences, put_preferences},
     subscription::{Letters, Subscription, unsubscribe},
 };
@@ -89,7 +91,8 @@ const fn row(kind: Kind, name: &'static str, audience: Audience, by_mail: bool) 
     Row { kind, name, audience, by_mail }
 }
 
-/// Every kind. Of a month's scans and of plans the audit of plans writes to those who manage.
+/// Every kind. What is to be done about a plan that is too small has letters of its own, and of a month's scans the audit of
+/// plans tells by mail.
 pub const KINDS: [Row; 12] = [
     row(Kind::AlertRaised, "alert.raised", Audience::Everyone, true),
     row(Kind::CodeExpired, "code.expired", Audience::Everyone, true),
@@ -97,7 +100,7 @@ pub const KINDS: [Row; 12] = [
     row(Kind::LinkFailing, "link.health_failing", Audience::Everyone, true),
     row(Kind::LinkRecovered, "link.health_recovered", Audience::Everyone, true),
     row(Kind::PlanExceeded, "plan.exceeded", Audience::Managers, false),
-    row(Kind::PlanLimitNear, "plan.limit_near", Audience::Managers, false),
+    row(Kind::PlanLimitNear, "plan.limit_near", Audience::Managers, true),
     row(Kind::PlanLocked, "plan.locked", Audience::Managers, false),
     row(Kind::QuotaReached, "quota.reached", Audience::Managers, false),
     row(Kind::WebhookDegraded, "webhook.degraded", Audience::Managers, true),
@@ -159,15 +162,15 @@ impl Reader {
     }
 }
 
-/// Stores news and whom each concerns, in three statements however many there are.
+/// Stores news and whom each concerns, in three statements however many there are; returns their ids.
 pub async fn insert(
     conn: &mut PgConnection,
     news: &[News],
     now: DateTime<Utc>,
     chance: &Chance,
-) -> Result<(), sqlx::Error> {
+) -> Result<Vec<NotificationId>, sqlx::Error> {
     if news.is_empty() {
-        return Ok(());
+        return Ok(vec![]);
     }
     let ids: Vec<NotificationId> = news.iter().map(|_| NotificationId::new(now, chance)).collect();
     sqlx::query!(
@@ -184,26 +187,28 @@ pub async fn insert(
     .execute(&mut *conn)
     .await?;
     let readers = readers(conn, news).await?;
-    let rows: Vec<(&Reader, NotificationId, Option<DateTime<Utc>>)> = news
-        .iter()
-        .zip(ids)
-        .flat_map(|(news, id)| {
-            let maker = readers.iter().any(|it| it.org_id == news.org_id && Some(it.user_id) == news.maker);
-            let concerned = readers.iter().filter(move |reader| reader.is_concerned(news, maker));
-            concerned.map(move |reader| (reader, id, reader.due_at(news, now)))
-        })
-        .collect();
+    let rows = concerned(&readers, news);
+    let due_at = rows.iter().map(|(reader, n)| reader.due_at(&news[*n], now));
     sqlx::query!(
         "insert into notification_recipients (org_id, user_id, notification_id, due_at)
          select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[])",
-        &rows.iter().map(|(reader, ..)| reader.org_id.0).collect::<Vec<_>>(),
-        &rows.iter().map(|(reader, ..)| reader.user_id.0).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, id, _)| id.0).collect::<Vec<_>>(),
-        &rows.iter().map(|(.., due_at)| *due_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &rows.iter().map(|(reader, _)| reader.org_id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|(reader, _)| reader.user_id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, n)| ids[*n].0).collect::<Vec<_>>(),
+        &due_at.collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(ids)
+}
+
+/// Whom each of some news concerns, with its place among them.
+fn concerned<'a>(readers: &'a [Reader], news: &[News]) -> Vec<(&'a Reader, usize)> {
+    let of_one = |(n, news): (usize, &News)| {
+        let maker = readers.iter().any(|it| it.org_id == news.org_id && Some(it.user_id) == news.maker);
+        readers.iter().filter(|reader| reader.is_concerned(news, maker)).map(|reader| (reader, n)).collect::<Vec<_>>()
+    };
+    news.iter().enumerate().flat_map(of_one).collect()
 }
 
 /// The members of the organisations that news are of, held against leaving until the transaction ends.

@@ -99,6 +99,13 @@ impl Quota {
     }
 }
 
+impl Quota {
+    /// Whether it is counted by the calendar month, and begins anew with each.
+    pub const fn is_monthly(self) -> bool {
+        matches!(self, Self::MonthlyScans)
+    }
+}
+
 /// What each plan includes, in the orders of [`Plan::ALL`] and [`Quota::ALL`]; `None` for as many as one likes.
 pub const INCLUDED: [[Option<i64>; Quota::ALL.len()]; Plan::ALL.len()] = [
     [Some(50), Some(10), Some(25), Some(3), Some(100), Some(3), Some(250)],

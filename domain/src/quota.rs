@@ -3,7 +3,7 @@
 //! Room is asked for where something is made or taken back from the archive, and nowhere else: what exists goes on
 //! whatever the plan.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use sqlx::PgConnection;
 
 use crate::{
@@ -15,8 +15,13 @@ use crate::{
 /// The shares of a month's quota that are told, in per cent.
 pub const THRESHOLDS: [i16; 2] = [75, 100];
 
-/// The shares of a quota that are written about, in per cent.
+/// The shares of a quota that whoever manages the organisation is told of, in per cent.
 pub const WRITTEN: [i16; 2] = [80, 100];
+
+/// The first day of the month (UTC) in which `at` is.
+pub fn month(at: DateTime<Utc>) -> NaiveDate {
+    at.date_naive().with_day(1).unwrap_or_default()
+}
 
 /// The plan has no room for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -107,26 +112,41 @@ pub async fn note_thresholds(
     .await
 }
 
-/// Notes which of [`WRITTEN`] the use of something has reached in `month` (its first day); returns the greatest that was not
-/// noted before.
-pub async fn note_mail(
+/// Notes which of [`WRITTEN`] the use of something has reached in `month` (its first day), and which it has left; returns
+/// the greatest that is to be told. That is once a month at the most, and of what is not counted by the month only when use
+/// was below it since it was told last: who stays at a share is not told of it each month.
+pub async fn note_written(
     conn: &mut PgConnection,
     org_id: OrgId,
     of: Use,
     month: NaiveDate,
     now: DateTime<Utc>,
 ) -> Result<Option<i16>, sqlx::Error> {
-    let Some(most) = of.most else { return Ok(None) };
-    let reached = WRITTEN.iter().copied().filter(|percent| of.used * 100 >= most * i64::from(*percent));
+    let is_reached = |percent: &i16| of.most.is_some_and(|most| of.used * 100 >= most * i64::from(*percent));
+    let (reached, left): (Vec<i16>, Vec<i16>) = WRITTEN.into_iter().partition(is_reached);
+    // Beside the events that tell of the same quota at shares of their own.
+    let name = format!("{}:mail", of.quota.name());
+    sqlx::query!(
+        "update quota_notices set left_at = $4 where org_id = $1 and quota = $2 and percent = any($3) and left_at is null",
+        org_id.0,
+        name,
+        &left,
+        now,
+    )
+    .execute(&mut *conn)
+    .await?;
     let noted = sqlx::query_scalar!(
         "insert into quota_notices (org_id, quota, month, percent, created_at)
-         select $1, $2, $3, unnest($4::smallint[]), $5 on conflict do nothing returning percent",
+         select $1, $2, $3, p.percent, $5 from unnest($4::smallint[]) as p(percent)
+         where $6 or not exists (select from quota_notices n where n.org_id = $1 and n.quota = $2
+                                   and n.percent = p.percent and n.left_at is null)
+         on conflict do nothing returning percent",
         org_id.0,
-        // Beside the events that tell of the same quota at shares of their own.
-        format!("{}:mail", of.quota.name()),
+        name,
         month,
-        &reached.collect::<Vec<_>>(),
+        &reached,
         now,
+        of.quota.is_monthly(),
     )
     .fetch_all(conn)
     .await?;

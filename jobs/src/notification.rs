@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use domain::{
     chance::Chance,
-    notification::{self, News},
+    notification::{self, Many, News, Single},
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,5 +24,17 @@ impl Job for DeliverNotifications {
 /// Notifies the members whom news concern, in the transaction of what happened. The sweep finds whom a mail is to tell: no
 /// job is needed here.
 pub async fn notify(tx: &mut Tx<'_>, news: &[News], now: DateTime<Utc>, chance: &Chance) -> Result<(), sqlx::Error> {
-    notification::insert(tx, news, now, chance).await
+    notification::insert(tx, news, now, chance).await.map(|_| ())
+}
+
+/// Notifies of what happened to one thing; with others to which the same happened for the same cause, it is one
+/// notification, which reads as `many` says.
+pub async fn notify_gathered(
+    tx: &mut Tx<'_>,
+    single: &Single<'_>,
+    many: impl FnOnce(&Many) -> News,
+    now: DateTime<Utc>,
+    chance: &Chance,
+) -> Result<(), sqlx::Error> {
+    notification::gather(tx, single, many, now, chance).await
 }

@@ -1,6 +1,7 @@
 //! Thresholds of a month's scans: each is told once per month.
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
+pub use domain::quota::month;
 use domain::{
     chance::Chance,
     change::{Change, Happened, QuotaReached},
@@ -12,13 +13,8 @@ use domain::{
 
 use crate::{change, notification::notify, store::Tx};
 
-/// The first day of the month (UTC) in which `at` is.
-pub fn month(at: DateTime<Utc>) -> NaiveDate {
-    at.date_naive().with_day(1).unwrap_or_default()
-}
-
-/// Notifies members of the thresholds, and publishes them, that organisations have reached with `used` scans in the present month, robots not counted;
-/// returns how many. For whoever counts visits, in the transaction that counts them; the same figures twice tell nothing
+/// Publishes the thresholds that organisations have reached with `used` scans in the present month, robots not counted, and
+/// notifies members of them; returns how many. For whoever counts visits, in the transaction that counts them; the same figures twice tell nothing
 /// twice.
 pub async fn check_scans(
     tx: &mut Tx<'_>,
@@ -39,7 +35,9 @@ pub async fn check_scans(
             Some(Happened { org_id: threshold.org_id, change: Change::Reached, at: now, subject })
         })
         .collect();
-    let news: Vec<News> = happened.iter().map(news).collect();
+    // Of the other shares the audit of plans tells members.
+    let own = happened.iter().filter(|it| !quota::WRITTEN.contains(&it.subject.threshold));
+    let news: Vec<News> = own.map(news).collect();
     notify(tx, &news, now, chance).await?;
     change::publish(tx, &happened, None, now, chance).await?;
     Ok(reached.len())

@@ -31,7 +31,7 @@ const LETTERS: i64 = 50;
 /// How long letters wait for visits that are not counted yet.
 const COUNTING: TimeDelta = TimeDelta::minutes(1);
 
-/// Notes a digest for each member whose Monday morning it was in the last day, and has them sent.
+/// Notes a digest for each member whose Monday morning it was, up to their Wednesday night, and has them sent.
 ///
 /// Safe twice: a member has one for each Monday, and it is noted together with the job that sends it.
 pub async fn sweep(context: Context, _: SweepDigests, _: Run) -> anyhow::Result<Outcome> {
@@ -75,12 +75,12 @@ pub async fn send(context: Context, _: SendDigests, run: Run) -> anyhow::Result<
         let mut settled = vec![];
         for it in &open {
             let loud = it.preferences.loud(it.zone, now);
-            if it.is_wanted(now) && loud > now {
+            if it.is_wanted(loud) && loud > now {
                 digest::put_off(&mut tx, org.id, it, loud).await?;
                 continue;
             }
             settled.push(it);
-            if !it.is_wanted(now) {
+            if !it.is_wanted(loud) {
                 continue;
             }
             let report = match reports.entry(it.week) {

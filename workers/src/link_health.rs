@@ -9,16 +9,16 @@ use domain::{
     code,
     http_url::{HttpUrl, Rules},
     id::OrgId,
-    link,
+    link::{self, Link},
     link_health::{self, AGENT, Certificate, Count, Due, End, SPACING, Seen, Step, Transition, Turn},
-    notification::{Kind, News},
+    notification::{Kind, Many, News, Single},
     route,
 };
 use jobs::{
     change,
     job::{NewJob, Priority},
     link_health::{AskHost, SweepLinkHealth},
-    notification::notify,
+    notification::notify_gathered,
     queue,
     store::Tx,
 };
@@ -127,7 +127,7 @@ async fn note(
             if link_health::end(tx, due, &end, now).await?
                 && let Some(transition) = transition
             {
-                tell(context, tx, due, transition, &end, now).await?;
+                tell(context, tx, due, &job.host, transition, &end, now).await?;
             }
         }
     }
@@ -145,6 +145,7 @@ async fn tell(
     context: &Context,
     tx: &mut Tx<'_>,
     due: &Due,
+    host: &str,
     transition: Transition,
     end: &End,
     now: DateTime<Utc>,
@@ -154,23 +155,11 @@ async fn tell(
         route::tell_changed(tx, &[(&link.domain, &link.slug)]).await?;
     }
     let short_url = code::address(&context.settings.short_url, &link.domain, &link.slug);
-    let (change, kind, title, text) = match transition {
-        Transition::Failing => (
-            Change::Failing,
-            Kind::LinkFailing,
-            format!("The destination of {short_url} does not answer"),
-            format!("{} ({})", link.destination, end.reason),
-        ),
-        Transition::Recovered => (
-            Change::Recovered,
-            Kind::LinkRecovered,
-            format!("The destination of {short_url} answers again"),
-            link.destination.clone(),
-        ),
+    let change = match transition {
+        Transition::Failing => Change::Failing,
+        Transition::Recovered => Change::Recovered,
     };
-    let path = format!("/links/{}", link.id);
-    let news = News { org_id: due.org_id, kind, title, text, path, maker: link.created_by, told: None };
-    notify(tx, &[news], now, &context.chance).await?;
+    notify_members(context, tx, &link, (&short_url, host), transition, end, now).await?;
     let subject = LinkHealth {
         id: link.id,
         short_url,
@@ -181,4 +170,41 @@ async fn tell(
     let happened = Happened { org_id: due.org_id, change, at: now, subject };
     change::publish(tx, &[happened], None, now, &context.chance).await?;
     Ok(())
+}
+
+/// Notifies members of a change. All links that lead to one host have its fate: they are told together.
+async fn notify_members(
+    context: &Context,
+    tx: &mut Tx<'_>,
+    link: &Link,
+    (short_url, host): (&str, &str),
+    transition: Transition,
+    end: &End,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let (kind, [one, all], why, filter) = match transition {
+        Transition::Failing => {
+            let why = format!(" ({})", end.reason);
+            (Kind::LinkFailing, ["does not answer", "do not answer"], why, "health_failing")
+        }
+        Transition::Recovered => {
+            (Kind::LinkRecovered, ["answers again", "answer again"], String::new(), "health_monitored")
+        }
+    };
+    let news =
+        |title, text, path| News { org_id: link.org_id, kind, title, text, path, maker: link.created_by, told: None };
+    let alone = news(
+        format!("The destination of {short_url} {one}"),
+        format!("{}{why}", link.destination),
+        format!("/links/{}", link.id),
+    );
+    let single = Single { about: host, thing: link.id.0, name: short_url, news: alone };
+    let many = |many: &Many| {
+        news(
+            format!("The destinations of {} links at {host} {all}", many.things),
+            format!("{}{why}", many.names()),
+            format!("/links?filter={filter}"),
+        )
+    };
+    notify_gathered(tx, &single, many, now, &context.chance).await
 }

@@ -56,8 +56,8 @@ async fn tell(context: &Context, tx: &mut Tx<'_>, member: &Due, now: DateTime<Ut
         public_url,
         unsubscribe: &subscription.address(public_url, &context.sealing, &context.chance),
     };
-    // Each is told once, so the newest names the occasion.
-    let slot = format!("{user_id}/{}", newest.id);
+    // Each is told once, or once again when it has grown, so the newest names the occasion.
+    let slot = format!("{user_id}/{}/{}", newest.id, newest.changed_at.timestamp_micros());
     post(tx, &NewMail::new(*org_id, letter.letter(), slot, member.email.clone()), now, &context.chance).await?;
     Ok(())
 }

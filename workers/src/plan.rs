@@ -4,14 +4,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{
     downgrade::{self, Downgrade, GRACE, Step, Use},
     id::OrgId,
-    mail::{
-        Letter, NewMail,
-        plan::{LimitNear, PlanExceeded},
-    },
+    mail::{Letter, NewMail, plan::PlanExceeded},
     notification::{Kind, News},
     org::{self, Org},
     plan::Quota,
-    quota, user, visit,
+    quota::{self, month},
+    user, visit,
 };
 use jobs::{
     job::NewJob,
@@ -19,7 +17,6 @@ use jobs::{
     notification::notify,
     plan::{AuditPlan, AuditPlans},
     queue,
-    quota::month,
     store::Tx,
 };
 
@@ -53,8 +50,8 @@ pub async fn audit_all(context: Context, _: AuditPlans, run: Run) -> anyhow::Res
 
 /// Audits one organisation.
 ///
-/// Safe twice: a downgrade is one row, which says how far things are; a share of a quota is noted with its mail, once in a
-/// month.
+/// Safe twice: a downgrade is one row, which says how far things are; a share of a quota is noted with its
+/// notification, once in a month.
 pub async fn audit(context: Context, _: AuditPlan, run: Run) -> anyhow::Result<Outcome> {
     let mut tx = context.store.begin().await?;
     let now = context.clock.now();
@@ -84,19 +81,19 @@ async fn hold(
         (Step::Warn, _) => {
             downgrade::begin(tx, org.id, org.plan, now).await?;
             let letter = exceeded(now + GRACE, false).letter();
-            tell(context, tx, org, &letter, slot(now), Some(Kind::PlanExceeded), now).await
+            tell(context, tx, org, &letter, slot(now), Kind::PlanExceeded, now).await
         }
         (Step::Lock, Some(Downgrade { locks_at, found_at, .. })) => {
             downgrade::lock(tx, org.id, now).await?;
             let letter = exceeded(locks_at, true).letter();
-            tell(context, tx, org, &letter, slot(found_at), Some(Kind::PlanLocked), now).await
+            tell(context, tx, org, &letter, slot(found_at), Kind::PlanLocked, now).await
         }
         (Step::End, _) => downgrade::end(tx, org.id).await,
         _ => Ok(()),
     }
 }
 
-/// Tells what a month's shares of quotas have reached for the first time.
+/// Tells of the shares of quotas that use has reached.
 async fn warn(
     context: &Context,
     tx: &mut Tx<'_>,
@@ -106,39 +103,59 @@ async fn warn(
 ) -> Result<(), sqlx::Error> {
     let scans = visit::since(tx, &[org.id], month(now)).await?.first().map_or(0, |(_, visits)| *visits);
     let scans = Use { quota: Quota::MonthlyScans, most: org.plan.includes(Quota::MonthlyScans), used: scans };
-    // Of what is too much already another letter tells.
+    let mut news = vec![];
+    // Of what is too much already a letter tells.
     for of in uses.iter().filter(|of| !of.is_over()).chain([&scans]) {
-        let Some(most) = of.most else { continue };
-        let told = quota::note_mail(tx, org.id, *of, month(now), now).await?;
         // Who has passed both shares at once is told of the greater.
-        let Some(percent) = told else { continue };
-        let near = LimitNear { org_name: &org.name, plan: org.plan, quota: of.quota, most, used: of.used };
-        let slot = format!("{}/{}/{percent}", of.quota.name(), month(now));
-        // Whoever counts scans has notified of them.
-        let kind = (of.quota != Quota::MonthlyScans).then_some(Kind::PlanLimitNear);
-        tell(context, tx, org, &near.letter(), slot, kind, now).await?;
+        if quota::note_written(tx, org.id, *of, month(now), now).await?.is_some() {
+            news.push(limit_near(org, of));
+        }
     }
-    Ok(())
+    notify(tx, &news, now, &context.chance).await
+}
+
+/// What is told of a quota of which so much is used.
+fn limit_near(org: &Org, of: &Use) -> News {
+    let (title, most) = (of.quota.title(), of.most.unwrap_or_default());
+    let is_full = of.used >= most;
+    let heading = if is_full { format!("All {title} of your plan are used") } else { format!("Your {title} run low") };
+    let follows = match (of.quota, is_full) {
+        (Quota::MonthlyScans, true) => "Nothing stops: every link and code leads on, and every visit is counted.",
+        (Quota::MonthlyScans, false) => "Nothing stops when they are used: every link and code leads on.",
+        (_, true) => {
+            "What there is goes on working. New ones can be made after some are put away, or on a larger plan."
+        }
+        (_, false) => "Nothing changes yet. A larger plan, or putting away what is not needed, makes room.",
+    };
+    let text = format!("{} of {most} {title} of the plan {} are in use. {follows}", of.used, org.plan.name());
+    News {
+        org_id: org.id,
+        kind: Kind::PlanLimitNear,
+        title: heading,
+        text,
+        path: "/billing".into(),
+        maker: None,
+        told: None,
+    }
 }
 
 fn slot(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// Writes to those who manage the organisation, and notifies them where it is to be of a kind.
+/// Writes to those who manage the organisation, and notifies them.
 async fn tell(
     context: &Context,
     tx: &mut Tx<'_>,
     org: &Org,
     letter: &Letter,
     slot: String,
-    kind: Option<Kind>,
+    kind: Kind,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     let (title, path) = (letter.subject.clone(), "/billing".to_owned());
-    let news =
-        kind.map(|kind| News { org_id: org.id, kind, title, text: String::new(), path, maker: None, told: None });
-    notify(tx, news.as_slice(), now, &context.chance).await?;
+    let news = News { org_id: org.id, kind, title, text: String::new(), path, maker: None, told: None };
+    notify(tx, &[news], now, &context.chance).await?;
     let managers = user::managers(tx, org.id).await?;
     if managers.is_empty() {
         tracing::warn!(org = %org.id, kind = letter.kind, "nobody to tell: the organisation has no owner or admin");

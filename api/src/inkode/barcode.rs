@@ -8,6 +8,7 @@ use domain::{
     barcode::{self, Barcode as Row, Modules, Unrenderable, Wanted},
     caller::Caller,
     change::Change,
+    downgrade,
     id::BarcodeId,
     plan::Quota,
     user,
@@ -86,7 +87,9 @@ impl BarcodeApi {
         let mut conn = app.store.pool().acquire().await?;
         let rows = barcode::list(&mut conn, caller.org_id, &wanted, before, limit + 1).await?;
         let (rows, next_cursor) = page::turn(rows, limit, |row| row.id.to_string());
-        Ok(Json(BarcodePage { items: rows.into_iter().map(|row| Barcode::new(row, None)).collect(), next_cursor }))
+        let edge = downgrade::edge(&mut conn, caller.org_id, Quota::Barcodes).await?;
+        let items = rows.into_iter().map(|row| Barcode::new(row, None, edge)).collect();
+        Ok(Json(BarcodePage { items, next_cursor }))
     }
 
     /// Create a barcode
@@ -226,7 +229,8 @@ async fn shown(conn: &mut PgConnection, row: Row) -> Result<Barcode, Failure> {
         Some(id) => user::find(conn, row.org_id, id).await?,
         None => None,
     };
-    Ok(Barcode::new(row, maker))
+    let edge = downgrade::edge(conn, row.org_id, Quota::Barcodes).await?;
+    Ok(Barcode::new(row, maker, edge))
 }
 
 fn read(id: &str) -> Result<BarcodeId, Failure> {

@@ -24,7 +24,7 @@ const INVOICES: i64 = 24;
 /// A plan.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "lowercase")]
-enum PlanName {
+pub(super) enum PlanName {
     /// Costs nothing.
     Free,
     /// The first paid one.

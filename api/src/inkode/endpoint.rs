@@ -4,7 +4,9 @@ mod shape;
 
 use domain::{
     dialect::{DIALECTS, Overlap},
+    downgrade,
     endpoint::{self, Endpoint},
+    plan::Quota,
 };
 use poem::Request;
 use poem_openapi::{
@@ -72,7 +74,8 @@ impl EndpointApi {
         let before = webhook::position(&mut conn, &auth.0, None, cursor.0.as_deref(), page::wrong_cursor).await?;
         let rows = endpoint::list(&mut conn, auth.0.org_id, dialect.0.map(Into::into), before, limit + 1).await?;
         let (rows, next_cursor) = page::turn(rows, limit, |row| row.public_id());
-        let items = rows.into_iter().map(|row| WebhookEndpoint::new(row, None)).collect();
+        let edge = downgrade::edge(&mut conn, auth.0.org_id, Quota::Endpoints).await?;
+        let items = rows.into_iter().map(|row| WebhookEndpoint::known(row, edge)).collect();
         Ok(Json(WebhookEndpointPage { items, next_cursor }))
     }
 
@@ -109,7 +112,7 @@ impl EndpointApi {
         id: Path<Text<text::EndpointId>>,
     ) -> Result<Json<WebhookEndpoint>, Failed<Own>> {
         webhook::authorise_read(&auth.0)?;
-        Ok(Json(WebhookEndpoint::new(find(&self.0, &auth.0, &id.0).await?, None)))
+        Ok(Json(shown(&self.0, find(&self.0, &auth.0, &id.0).await?).await?))
     }
 
     /// Update a webhook endpoint
@@ -131,7 +134,7 @@ impl EndpointApi {
         };
         let endpoint = find(&self.0, &auth.0, &id.0).await?;
         let endpoint = webhook::update(&self.0, &auth.0, endpoint, patch, NAMES).await?;
-        Ok(Json(WebhookEndpoint::new(endpoint, None)))
+        Ok(Json(shown(&self.0, endpoint).await?))
     }
 
     /// Delete a webhook endpoint
@@ -216,4 +219,10 @@ impl EndpointApi {
 /// An endpoint of the caller's organisation, of whatever dialect.
 pub async fn find(app: &App, caller: &domain::caller::Caller, id: &str) -> Result<Endpoint, Failure> {
     webhook::find(app, caller, None, id).await
+}
+
+async fn shown(app: &App, endpoint: Endpoint) -> Result<WebhookEndpoint, Failure> {
+    let mut conn = app.store.pool().acquire().await?;
+    let edge = downgrade::edge(&mut conn, endpoint.org_id, Quota::Endpoints).await?;
+    Ok(WebhookEndpoint::known(endpoint, edge))
 }

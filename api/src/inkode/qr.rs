@@ -13,8 +13,10 @@ use std::collections::HashMap;
 
 use domain::{
     caller::Caller,
+    downgrade,
     id::{LinkId, OrgId, QrId},
     link::{self, Link},
+    plan::Quota,
     qr::{self, After, QrCode as Row, Wanted, picture::Format},
     visit,
 };
@@ -275,10 +277,11 @@ async fn complete(app: &App, conn: &mut PgConnection, org_id: OrgId, rows: Vec<R
     let links = if through.is_empty() { vec![] } else { link::find_all(conn, &through).await? };
     let links: HashMap<LinkId, Link> = links.into_iter().map(|link| (link.id, link)).collect();
     let scans = visit::totals(conn, org_id, &rows.iter().map(|row| row.id.0).collect::<Vec<_>>()).await?;
+    let edge = downgrade::edge(conn, org_id, Quota::DynamicCodes).await?;
     let shown = rows.into_iter().map(|row| {
         let link = row.link_id.and_then(|id| links.get(&id).cloned());
         let scans = scans.get(&row.id.0).map_or(0, |total| total.sum.visits);
-        QrCode::new(app, row, link, scans)
+        QrCode::new(app, row, link, scans, edge)
     });
     Ok(shown.collect())
 }

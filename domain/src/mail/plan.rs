@@ -1,52 +1,9 @@
-//! What is written about plans: how much of one is used, and what follows where it is too much.
+//! What is written about plans: what follows where more is in use than one includes.
 
 use chrono::{DateTime, Utc};
 
 use super::letter::{Letter, Part, moment, quote, write};
-use crate::{
-    downgrade::Use,
-    plan::{Plan, Quota},
-};
-
-/// So much of a quota is used.
-#[derive(Debug, Clone, Copy)]
-pub struct LimitNear<'a> {
-    /// The organisation's name.
-    pub org_name: &'a str,
-    /// Its plan.
-    pub plan: Plan,
-    /// Of what.
-    pub quota: Quota,
-    /// How many the plan includes.
-    pub most: i64,
-    /// How many there are.
-    pub used: i64,
-}
-
-impl LimitNear<'_> {
-    /// The kind of these mails.
-    pub const KIND: &'static str = "plan.limit_near";
-
-    /// Writes the letter.
-    pub fn letter(&self) -> Letter {
-        let (title, full) = (self.quota.title(), self.used >= self.most);
-        let heading = if full { format!("All {title} of your plan are used") } else { format!("Your {title} run low") };
-        let follows = match (self.quota, full) {
-            (Quota::MonthlyScans, true) => "Nothing stops: every link and code leads on, and every visit is counted.",
-            (_, true) => {
-                "What there is goes on working. New ones can be made after some are put away, or on a larger plan."
-            }
-            (_, false) => "Nothing changes yet. A larger plan, or putting away what is not needed, makes room.",
-        };
-        let facts = vec![
-            ("Organisation", quote(self.org_name)),
-            ("Plan", self.plan.name().to_owned()),
-            ("In use", format!("{} of {} {title}", self.used, self.most)),
-        ];
-        let parts = [Part::Text(follows.to_owned()), Part::Facts(facts)];
-        write(Self::KIND, &format!("{heading}: {}", self.org_name), &heading, &parts)
-    }
-}
+use crate::{downgrade::Use, plan::Plan};
 
 /// More is in use than the plan includes.
 #[derive(Debug, Clone, Copy)]

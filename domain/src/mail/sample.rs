@@ -10,7 +10,7 @@ use super::{
     billing::{InvoiceUnpaid, PlanResumed, TrialEnded, TrialEnding, Urgency},
     digest::WeeklyDigest,
     notification::NotificationsTold,
-    plan::{LimitNear, PlanExceeded},
+    plan::PlanExceeded,
     webhook::{Degraded, DeliveryFailed, Disabled, EndpointFacts, Recovered},
 };
 use crate::{
@@ -80,18 +80,13 @@ fn webhooks() -> Vec<(&'static str, Letter)> {
 
 fn plans() -> Vec<(&'static str, Letter)> {
     let (org_name, plan) = (ORG, Plan::Free);
-    let near = LimitNear { org_name, plan, quota: Quota::Links, most: 50, used: 41 };
     let uses = [
         Use { quota: Quota::Links, most: Some(50), used: 73 },
         Use { quota: Quota::DynamicCodes, most: Some(10), used: 14 },
     ];
     let exceeded =
         PlanExceeded { org_name, plan, uses: &uses, locks_at: now() + TimeDelta::days(14), is_locked: false };
-    vec![
-        ("plan.limit_near", near.letter()),
-        ("plan.exceeded", exceeded.letter()),
-        ("plan.locked", PlanExceeded { is_locked: true, ..exceeded }.letter()),
-    ]
+    vec![("plan.exceeded", exceeded.letter()), ("plan.locked", PlanExceeded { is_locked: true, ..exceeded }.letter())]
 }
 
 fn billing() -> Vec<(&'static str, Letter)> {
@@ -144,6 +139,7 @@ fn news() -> Letter {
         text: text.into(),
         path: "/api/links".into(),
         created_at: now() - TimeDelta::minutes(10),
+        changed_at: now() - TimeDelta::minutes(10),
     };
     let untold = [
         untold(1, "A link does not answer", "fleet.example/r/summer has failed three times in a row: HTTP 503"),

@@ -79,6 +79,8 @@ pub struct Untold {
     pub path: String,
     /// When it happened.
     pub created_at: DateTime<Utc>,
+    /// When it last grew, or happened.
+    pub changed_at: DateTime<Utc>,
 }
 
 /// Takes what a member was not told yet: the newest of it, and how much that is in all. It is told from then on, each of it
@@ -94,7 +96,8 @@ pub async fn take_untold(
              where org_id = $1 and user_id = $2 and due_at is not null
              returning notification_id
            )
-           select n.id as "id: NotificationId", n.title, n.body, n.path, n.created_at, count(*) over () as "all!"
+           select n.id as "id: NotificationId", n.title, n.body, n.path, n.created_at,
+                  coalesce(n.last_at, n.created_at) as "changed_at!", count(*) over () as "all!"
            from told t join notifications n on n.id = t.notification_id
            order by n.id desc limit $3"#,
         org_id.0,
@@ -110,6 +113,7 @@ pub async fn take_untold(
         text: row.body,
         path: row.path,
         created_at: row.created_at,
+        changed_at: row.changed_at,
     });
     Ok((untold.collect(), all))
 }

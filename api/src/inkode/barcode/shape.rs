@@ -2,6 +2,7 @@
 
 use domain::{
     barcode::{Barcode as Row, Filter, Integration as Bound, Style},
+    downgrade::{Edge, is_beyond},
     label::Kind,
     user::User,
 };
@@ -212,6 +213,8 @@ pub(super) struct Barcode {
     created_by: Option<Creator>,
     /// Whether it is put away.
     archived: bool,
+    /// Whether it is beyond the plan: it can be drawn, put away and deleted, but not changed.
+    locked: bool,
     /// When it was made.
     created_at: Timestamp,
     /// When it was last changed.
@@ -219,8 +222,9 @@ pub(super) struct Barcode {
 }
 
 impl Barcode {
-    pub(super) fn new(row: Row, maker: Option<User>) -> Self {
+    pub(super) fn new(row: Row, maker: Option<User>, edge: Option<Edge>) -> Self {
         Self {
+            locked: row.archived_at.is_none() && is_beyond(edge, row.id.0),
             style: BarcodeStyle::new(&row),
             id: row.id.to_string().into(),
             name: row.name,

@@ -1,6 +1,10 @@
 //! Endpoints on the wire.
 
-use domain::{dialect::DialectName, endpoint::Endpoint};
+use domain::{
+    dialect::DialectName,
+    downgrade::{Edge, is_beyond},
+    endpoint::Endpoint,
+};
 use poem_openapi::{Enum, Object};
 use serde::Deserialize;
 
@@ -150,6 +154,8 @@ pub(super) struct WebhookEndpoint {
     pub(super) last_response_status: Option<i32>,
     /// The signing secret: in the answer that made it, and never again.
     pub(super) secret: Option<String>,
+    /// Whether it is beyond the plan: it takes deliveries, and can be switched off and deleted, but not changed.
+    pub(super) locked: bool,
     /// When it was made.
     pub(super) created_at: Timestamp,
     /// When its settings last changed.
@@ -157,6 +163,7 @@ pub(super) struct WebhookEndpoint {
 }
 
 impl WebhookEndpoint {
+    /// A new endpoint, which the plan had room for.
     pub(super) fn new(endpoint: Endpoint, secret: Option<String>) -> Self {
         Self {
             id: endpoint.public_id().into(),
@@ -177,9 +184,16 @@ impl WebhookEndpoint {
             last_delivery_at: endpoint.last_delivery_at.map(Into::into),
             last_response_status: endpoint.last_response_status,
             secret,
+            locked: false,
             created_at: endpoint.created_at.into(),
             updated_at: endpoint.updated_at.into(),
         }
+    }
+
+    /// One that was there before, where the plan ends at `edge`.
+    pub(super) fn known(endpoint: Endpoint, edge: Option<Edge>) -> Self {
+        let locked = is_beyond(edge, endpoint.id.0);
+        Self { locked, ..Self::new(endpoint, None) }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    code,
+    code, downgrade,
     id::{OrgId, QrId},
     label::Kind,
     link::Link,
     link_page,
+    plan::Quota,
     utm::Utm,
     visit,
 };
@@ -241,6 +242,8 @@ pub(super) struct ShortLink {
     qr_code_ids: Vec<Text<text::QrId>>,
     /// Whether it is put away.
     archived: bool,
+    /// Whether it is beyond the plan: it leads on, and can be put away and deleted, but not changed.
+    locked: bool,
     /// When it was made.
     created_at: Timestamp,
     /// When it was last changed.
@@ -248,7 +251,7 @@ pub(super) struct ShortLink {
 }
 
 impl ShortLink {
-    /// A new link: on no page, and nobody has followed it.
+    /// A new link: on no page, nobody has followed it, and the plan had room for it.
     pub(super) fn new(app: &App, link: Link) -> Self {
         Self {
             id: link.id.to_string().into(),
@@ -273,6 +276,7 @@ impl ShortLink {
             link_pages: vec![],
             qr_code_ids: link.qr_ids.into_iter().map(|id| QrId(id).to_string().into()).collect(),
             archived: link.archived_at.is_some(),
+            locked: false,
             created_at: link.created_at.into(),
             updated_at: link.updated_at.into(),
         }
@@ -289,10 +293,12 @@ pub(super) async fn complete(
     let ids: Vec<Uuid> = links.iter().map(|link| link.id.0).collect();
     let mut pages = link_page::of_links(conn, org_id, &ids).await?;
     let totals = visit::totals(conn, org_id, &ids).await?;
+    let edge = downgrade::edge(conn, org_id, Quota::Links).await?;
     let shown = links.into_iter().map(|link| {
         let visits = totals.get(&link.id.0).map_or(0, |total| total.sum.visits);
         let own = pages.extract_if(.., |page| page.link_id == link.id).map(Into::into).collect();
-        ShortLink { visits, link_pages: own, ..ShortLink::new(app, link) }
+        let locked = link.archived_at.is_none() && downgrade::is_beyond(edge, link.id.0);
+        ShortLink { visits, link_pages: own, locked, ..ShortLink::new(app, link) }
     });
     Ok(shown.collect())
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
+    downgrade::{Edge, is_beyond},
     label::Kind,
     link::Link,
     qr::{Filter, QrCode as Row, Summary},
@@ -209,6 +210,8 @@ pub(super) struct QrCode {
     folder_id: Option<Text<text::FolderId>>,
     /// Its tags.
     tag_ids: Vec<Text<text::TagId>>,
+    /// Whether it is a dynamic one that is beyond the plan: it leads on, and can be put away and deleted, but not changed.
+    locked: bool,
     /// Whether it is put away.
     archived: bool,
     /// When it was made.
@@ -218,11 +221,12 @@ pub(super) struct QrCode {
 }
 
 impl QrCode {
-    pub(super) fn new(app: &App, row: Row, link: Option<Link>, scans: i64) -> Self {
+    pub(super) fn new(app: &App, row: Row, link: Option<Link>, scans: i64, edge: Option<Edge>) -> Self {
         let short_url = &app.settings.short_url;
         Self {
             r#type: row.kind().name().into(),
             is_dynamic: row.is_dynamic(),
+            locked: row.is_dynamic() && row.archived_at.is_none() && is_beyond(edge, row.id.0),
             encodes: row.text(short_url).into_owned(),
             short_url: row.address(short_url).map(Into::into),
             style: QrStyle::new(&row.style, row.has_logo),
