@@ -1,6 +1,7 @@
 //! The mirror of Stripe: what is there comes here, whatever fails on the way; older news never overwrite newer; and what
 //! changed is told once.
 
+mod order;
 mod webhook;
 
 use chrono::Duration;

@@ -2,12 +2,13 @@
 //!
 //! Stripe decides what is paid; here it is only read, kept and followed. What is read of Stripe's objects is in
 //! [`stripe`], whose organisation a customer is in [`customer`], and what is kept in [`subscription`] and [`invoice`].
-//! Each row knows when Stripe said what it holds, by Stripe's clock, so that older news never overwrites newer.
+//! Each row knows when Stripe said what it holds, by Stripe's clock, so that older news never overwrites newer ([`stated`]).
 
 pub mod customer;
 pub mod event;
 pub mod invoice;
 pub mod signature;
+pub mod stated;
 pub mod stripe;
 pub mod subscription;
 pub mod walk;

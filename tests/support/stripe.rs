@@ -190,7 +190,8 @@ impl Stripe {
         self.account.lock().unwrap().ahead = by;
     }
 
-    fn now(&self) -> i64 {
+    /// Its time, in seconds.
+    pub fn now(&self) -> i64 {
         (self.clock.now() + self.account.lock().unwrap().ahead).timestamp()
     }
 
