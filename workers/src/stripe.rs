@@ -223,6 +223,11 @@ impl fmt::Debug for Stripe {
 }
 
 impl StripeError {
+    /// Whether it is about the one thing that was asked for, so that others may be asked for all the same.
+    pub fn is_of_one(&self) -> bool {
+        matches!(self, Self::Unknown { .. } | Self::Refused { .. })
+    }
+
     /// How long to leave Stripe alone, where it may say more later.
     pub fn wait(&self) -> Option<TimeDelta> {
         match self {

@@ -1,0 +1,76 @@
+//! Whose customer is whose, and how often each is asked for.
+
+use chrono::Duration;
+use futures::future::join_all;
+use jobs::{
+    job::Queue,
+    lane::LaneSet,
+    queue::{self, Lanes, Session},
+};
+use workers::registry::Registry;
+
+use super::{run, run_after};
+use crate::support::{Stripe, TestApp};
+
+/// So many workspaces with customers that were never asked for.
+async fn customers(app: &TestApp, stripe: &Stripe, n: u32) {
+    let insert = "with o as (insert into organizations (id, slug, name, plan, created_at)
+                             select gen_random_uuid(), 'o' || n, 'o', 'starter', now() from generate_series(1, $1) n
+                             returning id, slug)
+                  insert into billing_customers select id, 'cus_' || slug, 'epoch', now() from o";
+    sqlx::query(insert).bind(n as i32).execute(app.store.pool()).await.unwrap();
+    for n in 1..=n {
+        stripe.customer(&format!("cus_o{n}"), None);
+    }
+}
+
+/// How many different customers were asked for, and how many requests that took.
+fn asked(stripe: &Stripe) -> (usize, usize) {
+    let mut asked = stripe.asked();
+    let requests = asked.len();
+    asked.sort();
+    asked.dedup();
+    (asked.len(), requests)
+}
+
+#[tokio::test]
+async fn a_run_ends_when_each_customer_was_asked_for_once_however_long_that_takes() {
+    let mut app = TestApp::start().await;
+    let stripe = Stripe::start(&mut app);
+    customers(&app, &stripe, 250).await;
+    // Eighty minutes in all.
+    stripe.takes(Duration::seconds(20));
+    run(&app, "billing-snapshot-sync").await;
+    assert_eq!(asked(&stripe), (250, 250));
+    run_after(&app, 1, "billing-snapshot-sync").await;
+    assert_eq!(asked(&stripe), (250, 500), "the next slot asks for each again");
+}
+
+#[tokio::test]
+async fn runs_of_two_slots_do_not_ask_for_the_same_customers() {
+    let mut app = TestApp::start().await;
+    let stripe = Stripe::start(&mut app);
+    customers(&app, &stripe, 150).await;
+    for _ in 0..2 {
+        let mut tx = app.store.begin().await.unwrap();
+        let entry = jobs::schedule::entry("billing.sync_snapshots").unwrap();
+        entry.announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
+        tx.commit().await.unwrap();
+        app.clock.advance(Duration::hours(1));
+    }
+    // Two processes at it at the same time.
+    let mut conn = app.pinned().acquire().await.unwrap().detach();
+    let session = Session::open(&mut conn, "story", app.clock.now()).await.unwrap();
+    let (mut lanes, mut jobs) = (Lanes::new(Queue::System), vec![]);
+    while jobs.len() < 2 {
+        let claimed = queue::claim(&mut conn, &mut lanes, LaneSet::ALL, session.id, 10, app.clock.now()).await.unwrap();
+        jobs.extend(claimed.0);
+    }
+    let registry = Registry::complete();
+    let ended = join_all(jobs.into_iter().map(|job| registry.run(&app.context, job))).await;
+    let ended: Vec<_> = ended.into_iter().flatten().collect();
+    queue::complete(&mut conn, &ended, app.clock.now()).await.unwrap();
+    session.close(&mut conn, app.clock.now()).await.unwrap();
+    app.drain().await;
+    assert_eq!(asked(&stripe), (150, 150));
+}
