@@ -1,5 +1,10 @@
 //! Whose customer is whose, and how often each is asked for.
 
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
 use chrono::Duration;
 use futures::future::join_all;
 use jobs::{
@@ -9,7 +14,7 @@ use jobs::{
 };
 use workers::registry::Registry;
 
-use super::{run, run_after};
+use super::{customer, run, run_after};
 use crate::support::{Stripe, TestApp};
 
 /// So many workspaces with customers that were never asked for.
@@ -73,4 +78,45 @@ async fn runs_of_two_slots_do_not_ask_for_the_same_customers() {
     session.close(&mut conn, app.clock.now()).await.unwrap();
     app.drain().await;
     assert_eq!(asked(&stripe), (150, 150));
+}
+
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_second_customer_that_names_a_workspace_is_told_to_the_operator() {
+    let mut app = TestApp::start().await;
+    let stripe = Stripe::start(&mut app);
+    let org = customer(&app, &stripe, "acme", "cus_1").await;
+    let (log, nobody) = (Log::default(), Log::default());
+    let listen = |to: &Log| {
+        let to = to.clone();
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || to.clone()).finish()
+    };
+    let listening = tracing::subscriber::set_default(listen(&nobody));
+    stripe.customer("cus_3", None);
+    stripe.tell(&app, "customer.created", "cus_3").await;
+    drop(listening);
+    let listening = tracing::subscriber::set_default(listen(&log));
+    stripe.customer("cus_2", Some(&org));
+    stripe.tell(&app, "customer.created", "cus_2").await;
+    drop(listening);
+    let text = |log: &Log| String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let line = text(&log).lines().find(|line| line.contains("WARN")).expect("a warning").to_owned();
+    for word in ["cus_1", "cus_2", &org.id.to_string(), "bind-customer"] {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    assert!(!text(&nobody).contains("WARN"), "{}", text(&nobody));
 }

@@ -84,7 +84,35 @@ pub async fn resolve(
         }
     }
     // Somebody else may have been first.
-    Ok(find_org(conn, customer_id).await?.map(|org_id| Found { org_id, is_new: false }))
+    let found = find_org(conn, customer_id).await?.map(|org_id| Found { org_id, is_new: false });
+    if found.is_none() {
+        warn_of_another(conn, customer_id, named).await?;
+    }
+    Ok(found)
+}
+
+/// Says so where a customer names an organisation that has another one: which of them is its, an operator has to say.
+async fn warn_of_another(conn: &mut PgConnection, customer_id: &str, named: &[&str]) -> Result<(), sqlx::Error> {
+    for name in named.iter().filter(|name| !name.contains('\0')) {
+        let id = name.parse::<OrgId>().ok().map(|id| id.0);
+        let known = sqlx::query_as!(
+            Customer,
+            r#"select org_id as "org_id: OrgId", customer_id from billing_customers
+               where org_id = coalesce((select id from organizations where external_id = $1), $2)"#,
+            name,
+            id,
+        )
+        .fetch_optional(&mut *conn)
+        .await?;
+        if let Some(known) = known {
+            tracing::warn!(
+                org = %known.org_id, customer = customer_id, known = known.customer_id,
+                "a customer at Stripe names an organisation that has another one, which stays; `inkfleet admin bind-customer` \
+                 says otherwise"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Says whose an organisation is, whatever was known; `false` when the customer is another organisation's. What was known
