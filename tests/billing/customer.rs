@@ -6,16 +6,22 @@ use std::{
 };
 
 use chrono::Duration;
+use domain::clock::Clock;
 use futures::future::join_all;
 use jobs::{
     job::Queue,
     lane::LaneSet,
     queue::{self, Lanes, Session},
 };
+use serde_json::json;
 use workers::registry::Registry;
 
-use super::{customer, run, run_after};
-use crate::support::{Stripe, TestApp};
+use super::{billing, customer, run, run_after};
+use crate::{
+    program::production,
+    support::{Stripe, TestApp},
+    trial::{pass, sweep},
+};
 
 /// So many workspaces with customers that were never asked for.
 async fn customers(app: &TestApp, stripe: &Stripe, n: u32) {
@@ -119,4 +125,45 @@ async fn a_second_customer_that_names_a_workspace_is_told_to_the_operator() {
         assert!(line.contains(word), "{word}: {line}");
     }
     assert!(!text(&nobody).contains("WARN"), "{}", text(&nobody));
+}
+
+#[tokio::test]
+async fn another_customer_forgets_the_debts_of_the_one_before_and_what_came_of_them() {
+    let mut app = TestApp::start().await;
+    let stripe = Stripe::start(&mut app);
+    let org = customer(&app, &stripe, "acme", "cus_1").await;
+    let other = customer(&app, &stripe, "other", "cus_9").await;
+    for (subscription, invoice, of) in [("sub_1", "in_1", "cus_1"), ("sub_9", "in_9", "cus_9")] {
+        stripe.subscription(subscription, of, "price_pro", "past_due", json!({}));
+        stripe.tell(&app, "customer.subscription.created", subscription).await;
+        let parent = json!({"subscription_details": {"subscription": subscription, "metadata": {}}});
+        stripe.invoice(invoice, of, json!({"parent": parent}));
+        stripe.fail(invoice, 1, false);
+        stripe.tell(&app, "invoice.payment_failed", invoice).await;
+    }
+    pass(&app, 14, 24).await;
+    sweep(&app).await;
+    assert_eq!(billing(&app, &org).await["suspended"], true);
+    stripe.customer("cus_2", None);
+    stripe.subscription("sub_2", "cus_2", "price_business", "active", json!({}));
+
+    let words = ["admin", "bind-customer", "--org", "acme", "--customer"];
+    let bind = |customer: &str| production(&app.database, &[&words[..], &[customer]].concat()).output().unwrap();
+    let refused = bind("cus_9");
+    assert!(!refused.status.success(), "it is another's");
+    assert_eq!(billing(&app, &org).await["suspended"], true);
+    let bound = bind("cus_2");
+    assert!(bound.status.success(), "{}", String::from_utf8_lossy(&bound.stderr));
+    let shown = billing(&app, &org).await;
+    assert_eq!((&shown["suspended"], &shown["invoices"]), (&json!(false), &json!([])));
+    assert!(shown["subscription"].is_null());
+    assert_eq!(billing(&app, &other).await["suspended"], true, "another's debts are another's");
+    // The program's day is today; there the rest is done.
+    app.clock.set(Clock::system().now() + Duration::minutes(1));
+    app.partitions().await;
+    app.drain().await;
+    let shown = billing(&app, &org).await;
+    assert_eq!((&shown["plan"], &shown["subscription"]["status"]), (&json!("business"), &json!("active")));
+    let back = app.mails().await.into_iter().filter(|mail| mail.subject == "Your plan is back: acme").count();
+    assert_eq!(back, 1);
 }
