@@ -3,6 +3,7 @@
 
 mod customer;
 mod order;
+mod owed;
 mod webhook;
 
 use chrono::Duration;
@@ -153,7 +154,7 @@ async fn a_walk_whose_place_is_gone_begins_anew_and_one_that_stumbles_goes_on() 
     assert_eq!(count(&app, "select count(*) from invoices").await, 50, "those behind it");
 
     let left =
-        "update billing_walks set after_id = 'in_gone', under_way = true, from_at = null";
+        "update billing_walks set after_id = 'in_gone', under_way = true, from_at = null where name = 'invoices'";
     sqlx::query(left).execute(app.store.pool()).await.unwrap();
     run_after(&app, 6, "invoice-records-backfill").await;
     assert_eq!(count(&app, "select count(*) from invoices").await, 150);

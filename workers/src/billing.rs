@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use domain::{
     billing::{
         customer::{self, Customer},
-        invoice::Invoice,
+        invoice::{self, Invoice},
         stated::Stated,
         stripe::{self, List},
         subscription::Subscription,
@@ -31,16 +31,49 @@ use crate::{
 
 /// The walk over all invoices.
 const WALK: &str = "invoices";
+/// The walk over what is owed and was on no page of it.
+const OWED: &str = "owed";
 /// The most pages of one run; what is left has another run at once.
 const PAGES: usize = 10;
-/// The most customers of one run.
+/// The most customers of one run, and the most invoices that are asked for one by one.
 const PORTION: usize = 100;
+/// The most invoices of one step of the walk over what is owed.
+const STEP: usize = 20;
 /// The most requests on their way at a time, of one job: Stripe takes 25 in a second in its test mode, and four times as many
 /// in earnest.
 const AT_A_TIME: usize = 4;
 
 /// What asking Stripe came to; the outer error is our own.
 type Asked<T> = anyhow::Result<Result<T, StripeError>>;
+
+/// What asking for several things came to.
+struct Several<T> {
+    /// What Stripe answered for.
+    answered: Vec<T>,
+    /// Why no more were asked for.
+    stopped: Option<StripeError>,
+}
+
+/// Asks for several things, a few at a time, until something is in the way of all. What Stripe does not know stays as it is.
+async fn ask_several<T: Clone, F: Future<Output = Asked<()>>>(
+    all: Vec<T>,
+    ask: impl Fn(T) -> F,
+) -> anyhow::Result<Several<T>> {
+    let mut several = Several { answered: vec![], stopped: None };
+    for few in all.chunks(AT_A_TIME) {
+        for (one, asked) in few.iter().zip(join_all(few.iter().cloned().map(&ask)).await) {
+            match asked? {
+                Ok(()) => several.answered.push(one.clone()),
+                Err(error) if error.is_of_one() => tracing::warn!(%error, "what cannot be asked for stays as it is"),
+                Err(error) => several.stopped = Some(error),
+            }
+        }
+        if several.stopped.is_some() {
+            break;
+        }
+    }
+    Ok(several)
+}
 
 /// What becomes of scheduled work when Stripe says nothing of use: it goes on where it was when Stripe may say more.
 fn put_off(context: &Context, error: &StripeError) -> anyhow::Result<Outcome> {
@@ -58,12 +91,22 @@ fn put_off(context: &Context, error: &StripeError) -> anyhow::Result<Outcome> {
     }
 }
 
-/// Walks over all invoices, from the newest to the oldest that can still change.
+/// Walks over all invoices, from the newest to the oldest that Stripe may still charge, and then over those that are owed for
+/// longer.
 ///
 /// Safe twice: a page and the place of the next one commit together, if the walk still stands where the page was asked
 /// for; and news that are not newer change nothing.
-pub async fn backfill(context: Context, _: BackfillInvoices, _: Run) -> anyhow::Result<Outcome> {
+pub async fn backfill(context: Context, _: BackfillInvoices, run: Run) -> anyhow::Result<Outcome> {
     let Some(stripe) = &context.stripe else { return Ok(Outcome::Done) };
+    if let Some(left) = walk::find(&mut *context.store.pool().acquire().await?, OWED).await? {
+        if let Some(outcome) = ask_owed(&context, stripe).await? {
+            return Ok(outcome);
+        }
+        if left.begun_at >= run.job_id.made_at() {
+            // It was this job's own.
+            return Ok(Outcome::Done);
+        }
+    }
     for _ in 0..PAGES {
         let now = context.clock.now();
         let walk = walk::begin(&mut *context.store.pool().acquire().await?, WALK, now).await?;
@@ -83,12 +126,42 @@ pub async fn backfill(context: Context, _: BackfillInvoices, _: Run) -> anyhow::
             continue;
         }
         take_page(&context, &mut tx, &data, stated).await?;
+        if after_id.is_none() {
+            walk::follow(&mut tx, OWED, &walk).await?;
+        }
         tx.commit().await?;
         if after_id.is_none() {
-            return Ok(Outcome::Done);
+            return Ok(ask_owed(&context, stripe).await?.unwrap_or(Outcome::Done));
         }
     }
     Ok(Outcome::Snooze(context.clock.now()))
+}
+
+/// Asks for what is owed and was on no page of the walk before, so that a debt that is over does not stay because its event
+/// was lost; `None` when all were asked for.
+async fn ask_owed(context: &Context, stripe: &Stripe) -> anyhow::Result<Option<Outcome>> {
+    for _ in 0..PORTION / STEP {
+        let mut conn = context.store.pool().acquire().await?;
+        let Some(walk) = walk::find(&mut conn, OWED).await? else { return Ok(None) };
+        let owed = invoice::unheard(&mut conn, walk.heard_since(), walk.after_id.as_deref(), STEP as i64).await?;
+        drop(conn);
+        let last = owed.last().cloned().filter(|_| owed.len() == STEP);
+        let ask = |id: String| async move { Ok(ask_invoice(context, stripe, &id).await?.map(drop)) };
+        if let Some(error) = ask_several(owed, ask).await?.stopped {
+            return put_off(context, &error).map(Some);
+        }
+        let conn = &mut *context.store.pool().acquire().await?;
+        walk::step(conn, OWED, &walk, last.as_deref(), context.clock.now()).await?;
+    }
+    Ok(Some(Outcome::Snooze(context.clock.now())))
+}
+
+/// Asks for one invoice, and takes over what Stripe says; whose it is, if it is anybody's here.
+async fn ask_invoice(context: &Context, stripe: &Stripe, invoice_id: &str) -> Asked<Option<OrgId>> {
+    match stripe.invoice(invoice_id).await {
+        Ok(Answer { value, stated }) => event::take_invoice(context, &value, None, stated).await,
+        Err(error) => Ok(Err(error)),
+    }
 }
 
 /// Takes over a page of anybody's invoices.

@@ -202,6 +202,25 @@ pub async fn list(conn: &mut PgConnection, org_id: OrgId, limit: i64) -> Result<
         .await
 }
 
+/// Invoices of anybody that are owed and of which nothing was said since `before`, in the order of their ids behind `after`.
+pub async fn unheard(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select distinct invoice_id from invoices
+         where owed_since is not null and stated_at < $1 and ($2::text is null or invoice_id > $2)
+         order by invoice_id limit $3",
+        before,
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Stores what Stripe said of an invoice; behind [`super::customer::lock`].
 pub async fn put(conn: &mut PgConnection, org_id: OrgId, of: &Invoice, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query!(
