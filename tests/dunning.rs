@@ -1,6 +1,8 @@
 //! An invoice that stays unpaid: reminders by a ladder, by day, once; then the plan is suspended, which takes nothing away;
 //! and whatever ends the debt ends all of that at once.
 
+mod word;
+
 use chrono::{DateTime, Duration, Utc};
 use domain::dunning::{LADDER, step};
 use serde_json::{Value, json};

@@ -21,6 +21,10 @@ use crate::plan::Plan;
 /// What is older is history, as in the first walk over all invoices.
 pub const NEWS: TimeDelta = TimeDelta::days(3);
 
+/// How old Stripe's last word may be where somebody is reminded or suspended by it, if Stripe can be asked for a newer one.
+/// The walks ask more often than that while all is well.
+pub const RECENT: TimeDelta = TimeDelta::hours(12);
+
 /// Which of Stripe's prices is which plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prices(Vec<(String, Plan)>);

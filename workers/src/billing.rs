@@ -43,6 +43,9 @@ const STEP: usize = 20;
 /// in earnest.
 const AT_A_TIME: usize = 4;
 
+/// How long a reminder waits for a Stripe that says nothing of use: as long as it is to the next sweep.
+pub(crate) const AGAIN: TimeDelta = TimeDelta::hours(1);
+
 /// What asking Stripe came to; the outer error is our own.
 type Asked<T> = anyhow::Result<Result<T, StripeError>>;
 
@@ -161,6 +164,42 @@ async fn ask_invoice(context: &Context, stripe: &Stripe, invoice_id: &str) -> As
     match stripe.invoice(invoice_id).await {
         Ok(Answer { value, stated }) => event::take_invoice(context, &value, None, stated).await,
         Err(error) => Ok(Err(error)),
+    }
+}
+
+/// What is sure of `all`: what Stripe has spoken of lately (`is_told`), and what it speaks of now. Once something has
+/// `stopped` the asking, it is asked for nothing more.
+pub(crate) async fn make_sure<T: Clone, F: Future<Output = Asked<()>>>(
+    all: Vec<T>,
+    is_told: impl Fn(&T) -> bool,
+    ask: impl Fn(T) -> F,
+    stopped: &mut Option<StripeError>,
+) -> anyhow::Result<Vec<T>> {
+    let (mut sure, old): (Vec<T>, Vec<T>) = all.into_iter().partition(is_told);
+    if stopped.is_none() {
+        let several = ask_several(old, ask).await?;
+        sure.extend(several.answered);
+        *stopped = several.stopped;
+    }
+    Ok(sure)
+}
+
+/// Asks for an organisation's invoice before something is done to it for that, and takes over what Stripe says.
+pub(crate) async fn confirm_invoice(context: &Context, stripe: &Stripe, org_id: OrgId, invoice_id: &str) -> Asked<()> {
+    let whose = match ask_invoice(context, stripe, invoice_id).await? {
+        Ok(whose) => whose,
+        Err(error) => return Ok(Err(error)),
+    };
+    let known = whose == Some(org_id);
+    Ok(known.then_some(()).ok_or_else(|| StripeError::Unknown { reason: format!("{invoice_id} is another's now") }))
+}
+
+/// Asks for an organisation's subscription before its owners are told of it, and takes over what Stripe says.
+pub(crate) async fn confirm_subscription(context: &Context, stripe: &Stripe, org_id: OrgId) -> Asked<()> {
+    let customer = customer::find(&mut *context.store.pool().acquire().await?, org_id).await?;
+    match customer {
+        Some(customer) => sync_subscription(context, stripe, &customer).await,
+        None => Ok(Err(StripeError::Unknown { reason: format!("{org_id} has no customer") })),
     }
 }
 
