@@ -1,6 +1,9 @@
 //! The mirror of Stripe: what is there comes here, whatever fails on the way; older news never overwrite newer; and what
 //! changed is told once.
 
+mod customer;
+mod order;
+mod owed;
 mod webhook;
 
 use chrono::Duration;
@@ -150,7 +153,8 @@ async fn a_walk_whose_place_is_gone_begins_anew_and_one_that_stumbles_goes_on() 
     app.pass(Duration::seconds(30)).await;
     assert_eq!(count(&app, "select count(*) from invoices").await, 50, "those behind it");
 
-    let left = "update billing_walks set after_id = 'in_gone', under_way = true, from_at = null";
+    let left =
+        "update billing_walks set after_id = 'in_gone', under_way = true, from_at = null where name = 'invoices'";
     sqlx::query(left).execute(app.store.pool()).await.unwrap();
     run_after(&app, 6, "invoice-records-backfill").await;
     assert_eq!(count(&app, "select count(*) from invoices").await, 150);
@@ -240,10 +244,12 @@ async fn many_customers_are_asked_for_in_portions_and_no_failure_takes_a_plan() 
     app.clock.advance(Duration::hours(1));
     stripe.stumble();
     run(&app, "billing-snapshot-sync").await;
-    assert_eq!(stripe.asked().len(), 252);
+    assert_eq!(stripe.asked().len(), 255, "with those that were on their way");
     app.pass(Duration::seconds(30)).await;
-    assert_eq!(stripe.asked().len(), 502);
-    assert_eq!(stripe.asked()[251], stripe.asked()[501]);
+    let asked = stripe.asked().split_off(251);
+    assert_eq!(asked.len(), 251);
+    let again = (0..251).rfind(|n| asked[..*n].contains(&asked[*n])).unwrap();
+    assert!(again >= 247, "{again}: among the last");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ fn program(words: &[&str]) -> Command {
 }
 
 /// The program against a story's database, in production's way.
-fn production(database: &Database, words: &[&str]) -> Command {
+pub fn production(database: &Database, words: &[&str]) -> Command {
     let mut command = program(words);
     command
         .env("DATABASE_URL", &database.url)

@@ -74,7 +74,7 @@ async fn a_trial_that_ends_is_told_four_times_to_its_owner_alone() {
     stripe.change("sub_1", ended);
     stripe.tell(&app, "customer.subscription.deleted", "sub_1").await;
     pass(&app, 1, 1).await;
-    pass(&app, 75, 24).await;
+    pass(&app, 75, 72).await;
     assert_eq!(
         told(&app).await,
         expected(&[
@@ -158,4 +158,76 @@ async fn a_short_trial_is_not_told_of_what_it_began_with() {
     assert!(told(&app).await.is_empty());
     sweep(&app).await;
     assert_eq!(told(&app).await, expected(&[("2026-03-03T12:00:00Z", "Your trial ends in 1 day: acme")]));
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_a_trial_has_ended_before_stripe_says_what_became_of_it() {
+    // The key is revoked before the end, and mended so many days after it.
+    for (becomes, days, end) in
+        [("active", 2, None), ("canceled", 2, Some("2026-03-18T12:00:00Z")), ("canceled", 4, None)]
+    {
+        let mut app = TestApp::start().await;
+        let stripe = Stripe::start(&mut app);
+        customer(&app, &stripe, "acme", "cus_1").await;
+        begin(&app, &stripe, 14).await;
+        pass(&app, 13, 24).await;
+        sweep(&app).await;
+        let before = told(&app).await;
+        assert_eq!(before.len(), 3);
+        stripe.shut(Some(401));
+        app.clock.advance(Duration::days(1));
+        stripe.change("sub_1", json!({"status": becomes, "ended_at": stripe.now()}));
+        pass(&app, days, 6).await;
+        assert_eq!(told(&app).await, before, "{becomes}: nobody knows");
+        stripe.shut(None);
+        sweep(&app).await;
+        let end: Vec<_> = end.into_iter().map(|at| (at, "Your trial has ended: acme")).collect();
+        assert_eq!(told(&app).await[3..], expected(&end), "{becomes} {days}");
+    }
+}
+
+#[tokio::test]
+async fn a_reminder_waits_for_a_word_that_is_not_days_old() {
+    let mut app = TestApp::start().await;
+    let stripe = Stripe::start(&mut app);
+    customer(&app, &stripe, "acme", "cus_1").await;
+    begin(&app, &stripe, 14).await;
+    let end = app.clock.now() + Duration::days(14);
+    stripe.shut(Some(500));
+    pass(&app, 8, 24).await;
+    assert!(told(&app).await.is_empty());
+    // It was moved meanwhile, and no event came.
+    stripe.change("sub_1", json!({"trial_end": (end + Duration::days(7)).timestamp()}));
+    stripe.shut(None);
+    pass(&app, 7, 24).await;
+    assert_eq!(told(&app).await, expected(&[("2026-03-16T12:00:00Z", "Your trial ends in 7 days: acme")]));
+
+    // One that was begun at night is asked for in the morning.
+    app.clock.set(end + Duration::days(4) + Duration::hours(6));
+    sweep(&app).await;
+    assert_eq!(told(&app).await.len(), 1, "it is evening");
+    stripe.shut(Some(500));
+    app.live(Duration::hours(16)).await;
+    assert_eq!(told(&app).await.len(), 1, "Stripe says nothing");
+    stripe.change("sub_1", json!({"status": "active"}));
+    stripe.shut(None);
+    app.live(Duration::hours(8)).await;
+    assert_eq!(told(&app).await.len(), 1, "it is paid for");
+}
+
+#[tokio::test]
+async fn without_a_key_the_last_event_counts_and_an_end_needs_one() {
+    let mut app = TestApp::start().await;
+    let stripe = Stripe::start(&mut app);
+    customer(&app, &stripe, "acme", "cus_1").await;
+    begin(&app, &stripe, 14).await;
+    app.context.stripe = None;
+    pass(&app, 15, 24).await;
+    sweep(&app).await;
+    assert_eq!(told(&app).await.len(), 3);
+    let ended = app.clock.now() - Duration::days(1);
+    stripe.change("sub_1", json!({"status": "canceled", "ended_at": ended.timestamp()}));
+    stripe.tell(&app, "customer.subscription.deleted", "sub_1").await;
+    pass(&app, 1, 1).await;
+    assert_eq!(told(&app).await[3..], expected(&[("2026-03-17T13:00:00Z", "Your trial has ended: acme")]));
 }

@@ -2,12 +2,13 @@
 //!
 //! Stripe decides what is paid; here it is only read, kept and followed. What is read of Stripe's objects is in
 //! [`stripe`], whose organisation a customer is in [`customer`], and what is kept in [`subscription`] and [`invoice`].
-//! Each row knows when Stripe said what it holds, by Stripe's clock, so that older news never overwrites newer.
+//! Each row knows when Stripe said what it holds, by Stripe's clock, so that older news never overwrites newer ([`stated`]).
 
 pub mod customer;
 pub mod event;
 pub mod invoice;
 pub mod signature;
+pub mod stated;
 pub mod stripe;
 pub mod subscription;
 pub mod walk;
@@ -19,6 +20,10 @@ use crate::plan::Plan;
 /// What was seen for the first time is told as an event if it happened no longer ago; Stripe repeats its own news as long.
 /// What is older is history, as in the first walk over all invoices.
 pub const NEWS: TimeDelta = TimeDelta::days(3);
+
+/// How old Stripe's last word may be where somebody is reminded or suspended by it, if Stripe can be asked for a newer one.
+/// The walks ask more often than that while all is well.
+pub const RECENT: TimeDelta = TimeDelta::hours(12);
 
 /// Which of Stripe's prices is which plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

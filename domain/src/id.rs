@@ -138,6 +138,14 @@ ids! {
     JobId = "job";
 }
 
+impl JobId {
+    /// The millisecond of its making.
+    pub fn made_at(self) -> DateTime<Utc> {
+        let millis = i64::try_from(self.0.as_u128() >> 80).unwrap_or_default();
+        DateTime::from_timestamp_millis(millis).unwrap_or_default()
+    }
+}
+
 impl OrgId {
     /// The installation itself: sweeps, partitions and other work that belongs to no organisation.
     pub const SYSTEM: Self = Self(Uuid::nil());

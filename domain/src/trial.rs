@@ -1,12 +1,16 @@
 //! Trials: their owners are reminded before they end, and told when they have.
 //!
 //! A reminder belongs to one end of one trial: where that is moved, or the trial is paid for, what was begun is dropped.
+//! That a trial has ended is said when Stripe has said what became of it, and not because its time is over.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use crate::{
-    billing::subscription::{Held, Subscription},
+    billing::{
+        RECENT,
+        subscription::{Held, Subscription},
+    },
     id::OrgId,
 };
 
@@ -19,7 +23,7 @@ pub struct Step {
     pub before: TimeDelta,
 }
 
-/// The reminders in their order. The last waits an hour for Stripe to say what became of the trial.
+/// The reminders in their order. The last leaves Stripe an hour to say what became of the trial.
 pub const STEPS: [Step; 4] = [
     Step { name: "7_days", before: TimeDelta::days(7) },
     Step { name: "3_days", before: TimeDelta::days(3) },
@@ -60,25 +64,48 @@ pub struct Due {
     pub trial_end: DateTime<Utc>,
     /// The reminder's name.
     pub step: String,
+    /// When Stripe last spoke of it.
+    pub stated_at: DateTime<Utc>,
 }
 
-/// Trials whose present reminder was not decided on, those first that end first.
-pub async fn due(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<Due>, sqlx::Error> {
+impl Due {
+    /// Whether what Stripe said at `stated_at` is enough to decide on the reminder: an end has to be behind it.
+    pub fn is_told(&self, stated_at: DateTime<Utc>) -> bool {
+        let is_of_end = STEPS.iter().any(|step| step.name == self.step && step.before < TimeDelta::zero());
+        !is_of_end || stated_at >= self.trial_end
+    }
+
+    /// The same, where Stripe can be asked for a newer word.
+    pub fn is_well_told(&self, stated_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        self.is_told(stated_at) && stated_at >= now - RECENT
+    }
+}
+
+/// Trials whose present reminder was not decided on, those first that end first, behind `after`.
+pub async fn due(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    after: Option<&Due>,
+    limit: i64,
+) -> Result<Vec<Due>, sqlx::Error> {
     sqlx::query_as!(
         Due,
-        r#"select s.org_id as "org_id: OrgId", s.trial_end as "trial_end!", t.name as "step!"
+        r#"select s.org_id as "org_id: OrgId", s.trial_end as "trial_end!", t.name as "step!", s.stated_at
            from subscriptions s
            cross join lateral (select name from unnest($2::text[], $3::bigint[]) as u(name, before)
                                where s.trial_end - make_interval(secs => before) <= $1 order by before limit 1) t
            where s.trial_end > $4
              and not exists (select from trial_reminders r
                              where r.org_id = s.org_id and r.trial_end = s.trial_end and r.step = t.name)
+             and ($6::timestamptz is null or (s.trial_end, s.org_id) > ($6, $7))
            order by s.trial_end, s.org_id limit $5"#,
         now,
         &STEPS.map(|step| step.name.to_owned()),
         &STEPS.map(|step| step.before.num_seconds()),
         now - PAST,
         limit,
+        after.map(|due| due.trial_end),
+        after.map(|due| due.org_id.0),
     )
     .fetch_all(conn)
     .await
@@ -100,7 +127,7 @@ pub async fn begin(conn: &mut PgConnection, due: &Due, now: DateTime<Utc>) -> Re
 
 /// Whether a reminder that was begun is still the right one for what is known of the subscription.
 pub fn still_holds(held: Option<&Held>, due: &Due, now: DateTime<Utc>) -> bool {
-    let Some(Held { subscription, .. }) = held else { return false };
-    let right = step(due.trial_end, now).filter(|step| step.name == due.step);
+    let Some(Held { subscription, stated_at }) = held else { return false };
+    let right = step(due.trial_end, now).filter(|step| step.name == due.step && due.is_told(*stated_at));
     subscription.trial_end == Some(due.trial_end) && right.is_some_and(|step| is_wanted(subscription, step))
 }

@@ -7,6 +7,7 @@ use domain::{
         NEWS,
         customer::{self, Found},
         invoice::{self, Invoice, Told},
+        stated::Stated,
         subscription::{self, Held, Subscription},
     },
     chance::Chance,
@@ -95,23 +96,21 @@ pub async fn ask_for(tx: &mut Tx<'_>, org_id: OrgId, now: DateTime<Utc>, chance:
     queue::enqueue(tx, job).await
 }
 
-/// Takes over what Stripe said at `stated_at` of an organisation's subscription: `None` where its customer has none. The
-/// organisation's plan follows, and who listens is told of what changed.
+/// Takes over what Stripe said of an organisation's subscription: `None` where its customer has none. The organisation's plan
+/// follows, and who listens is told of what changed.
 pub async fn take_subscription(
     tx: &mut Tx<'_>,
     org_id: OrgId,
     news: Option<Subscription>,
-    stated_at: DateTime<Utc>,
+    stated: Stated,
     now: DateTime<Utc>,
     chance: &Chance,
 ) -> Result<(), sqlx::Error> {
     customer::lock(tx, org_id).await?;
     let held = subscription::find(tx, org_id).await?;
-    let (Some(org), false) =
-        (org::find(tx, org_id).await?, held.as_ref().is_some_and(|held| held.stated_at > stated_at))
-    else {
-        return Ok(());
-    };
+    let counts = held.as_ref().is_none_or(|held| held.gives_way_to(news.as_ref(), stated));
+    let (Some(org), true) = (org::find(tx, org_id).await?, counts) else { return Ok(()) };
+    let stated_at = held.as_ref().map_or(stated.at, |held| held.stated_at.max(stated.at));
     let held = held.map(|held| held.subscription);
     let subscription = match (news, &held) {
         (Some(news), _) => news,
@@ -183,12 +182,13 @@ fn state(of: &Subscription, plan: Plan, payment: Option<Payment>) -> Subscriptio
     }
 }
 
-/// Takes over what Stripe said of an organisation's invoices, tells who listens of payments, and ends a suspension whose
+/// Takes over what Stripe said at `stated` of an organisation's invoices, tells who listens of payments, and ends a suspension whose
 /// cause is gone.
 pub async fn take_invoices(
     tx: &mut Tx<'_>,
     org_id: OrgId,
     news: Vec<Invoice>,
+    stated: Stated,
     now: DateTime<Utc>,
     chance: &Chance,
 ) -> Result<(), sqlx::Error> {
@@ -196,13 +196,11 @@ pub async fn take_invoices(
     let mut happened = vec![];
     for invoice in news {
         let held = invoice::find(tx, org_id, &invoice.invoice_id).await?;
-        if held.as_ref().is_some_and(|held| held.stated_at > invoice.stated_at) {
-            continue;
-        }
-        let invoice = match &held {
-            Some(held) => invoice.over(held),
-            None => invoice,
+        let news = match &held {
+            Some(held) => invoice.over(held, stated),
+            None => Some(invoice),
         };
+        let Some(invoice) = news else { continue };
         if let Some(told) = invoice.told(held.as_ref()) {
             happened.extend(payment(tx, org_id, &invoice, told).await?);
         }

@@ -23,6 +23,8 @@ pub struct SweepInvoices {}
 impl Job for SweepInvoices {
     const KIND: &'static str = "dunning.sweep";
     const QUEUE: Queue = Queue::System;
+    // Stripe may be asked many times.
+    const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(600);
 }
 
 /// Reminds one owner.

@@ -13,6 +13,8 @@ pub struct SweepTrials {}
 impl Job for SweepTrials {
     const KIND: &'static str = "trial.sweep";
     const QUEUE: Queue = Queue::System;
+    // Stripe may be asked many times.
+    const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(600);
 }
 
 /// Reminds one owner.

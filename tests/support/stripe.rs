@@ -44,6 +44,10 @@ struct Account {
     events: u32,
     /// How far its clock is ahead of the story's.
     ahead: Duration,
+    /// The status of every answer, while it says nothing of use.
+    shut: Option<u16>,
+    /// How long each answer takes on the story's clock.
+    takes: Duration,
 }
 
 /// A Stripe that listens on loopback until it is dropped.
@@ -72,6 +76,9 @@ impl Account {
     fn answer(&mut self, request: &Received, at: DateTime<Utc>) -> Reply {
         if let Some(reply) = self.instead.pop_front() {
             return reply;
+        }
+        if let Some(status) = self.shut {
+            return error(status, at, "api_error", "", "Nothing of use");
         }
         if request.header("authorization") != Some(&format!("Bearer {KEY}")) {
             return error(401, at, "invalid_request_error", "", "Invalid API Key provided: sk_live_****");
@@ -147,6 +154,9 @@ impl Stripe {
         let (of, time) = (account.clone(), clock.clone());
         let server = Receiver::start(Script::by(move |_, request| {
             let account = &mut *of.lock().unwrap();
+            if !account.takes.is_zero() {
+                time.advance(account.takes);
+            }
             account.answer(request, time.now() + account.ahead)
         }));
         let stripe = Self { account, server, clock };
@@ -185,12 +195,23 @@ impl Stripe {
         self.instead(error(500, self.clock.now(), "api_error", "", "An unknown error occurred"));
     }
 
+    /// Answers everything with a status such as 401 or 500, until it is told otherwise.
+    pub fn shut(&self, status: Option<u16>) {
+        self.account.lock().unwrap().shut = status;
+    }
+
+    /// Lets so much of the story's time pass with each answer.
+    pub fn takes(&self, time: Duration) {
+        self.account.lock().unwrap().takes = time;
+    }
+
     /// Sets its clock, which goes on when this machine's was set back.
     pub fn ahead(&self, by: Duration) {
         self.account.lock().unwrap().ahead = by;
     }
 
-    fn now(&self) -> i64 {
+    /// Its time, in seconds.
+    pub fn now(&self) -> i64 {
         (self.clock.now() + self.account.lock().unwrap().ahead).timestamp()
     }
 

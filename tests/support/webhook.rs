@@ -121,7 +121,6 @@ impl TestApp {
             }
         }
         self.clock.set(end);
-        self.drain().await;
     }
 
     /// Runs SQL for which the program has no door.

@@ -1,23 +1,27 @@
 //! The mirror of Stripe: what is there is read, and taken over. No transaction is open while Stripe is asked.
 
+mod event;
+
 use anyhow::bail;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use domain::{
     billing::{
         customer::{self, Customer},
-        event::{self, Event, Subject},
         invoice::{self, Invoice},
-        stripe::{self, Dispute, List, Reference},
-        subscription::{self, Subscription},
+        stated::Stated,
+        stripe::{self, List},
+        subscription::Subscription,
         walk,
     },
     id::OrgId,
 };
+use futures::future::join_all;
 use jobs::{
-    billing::{BackfillInvoices, SyncCustomer, SyncSnapshots, TakeEvent, find_org, take_invoices, take_subscription},
-    dunning::settle,
+    billing::{BackfillInvoices, SyncCustomer, SyncSnapshots, find_org, take_invoices, take_subscription},
     store::Tx,
 };
+
+pub use self::event::take;
 
 use crate::{
     context::Context,
@@ -27,12 +31,52 @@ use crate::{
 
 /// The walk over all invoices.
 const WALK: &str = "invoices";
+/// The walk over what is owed and was on no page of it.
+const OWED: &str = "owed";
 /// The most pages of one run; what is left has another run at once.
 const PAGES: usize = 10;
-/// The most customers of one run.
-const PORTION: i64 = 100;
-/// Who was asked for since then is not asked for again; less than the time from slot to slot.
-const LATELY: TimeDelta = TimeDelta::minutes(30);
+/// The most customers of one run, and the most invoices that are asked for one by one.
+const PORTION: usize = 100;
+/// The most invoices of one step of the walk over what is owed.
+const STEP: usize = 20;
+/// The most requests on their way at a time, of one job: Stripe takes 25 in a second in its test mode, and four times as many
+/// in earnest.
+const AT_A_TIME: usize = 4;
+
+/// How long a reminder waits for a Stripe that says nothing of use: as long as it is to the next sweep.
+pub(crate) const AGAIN: TimeDelta = TimeDelta::hours(1);
+
+/// What asking Stripe came to; the outer error is our own.
+type Asked<T> = anyhow::Result<Result<T, StripeError>>;
+
+/// What asking for several things came to.
+struct Several<T> {
+    /// What Stripe answered for.
+    answered: Vec<T>,
+    /// Why no more were asked for.
+    stopped: Option<StripeError>,
+}
+
+/// Asks for several things, a few at a time, until something is in the way of all. What Stripe does not know stays as it is.
+async fn ask_several<T: Clone, F: Future<Output = Asked<()>>>(
+    all: Vec<T>,
+    ask: impl Fn(T) -> F,
+) -> anyhow::Result<Several<T>> {
+    let mut several = Several { answered: vec![], stopped: None };
+    for few in all.chunks(AT_A_TIME) {
+        for (one, asked) in few.iter().zip(join_all(few.iter().cloned().map(&ask)).await) {
+            match asked? {
+                Ok(()) => several.answered.push(one.clone()),
+                Err(error) if error.is_of_one() => tracing::warn!(%error, "what cannot be asked for stays as it is"),
+                Err(error) => several.stopped = Some(error),
+            }
+        }
+        if several.stopped.is_some() {
+            break;
+        }
+    }
+    Ok(several)
+}
 
 /// What becomes of scheduled work when Stripe says nothing of use: it goes on where it was when Stripe may say more.
 fn put_off(context: &Context, error: &StripeError) -> anyhow::Result<Outcome> {
@@ -50,12 +94,22 @@ fn put_off(context: &Context, error: &StripeError) -> anyhow::Result<Outcome> {
     }
 }
 
-/// Walks over all invoices, from the newest to the oldest that can still change.
+/// Walks over all invoices, from the newest to the oldest that Stripe may still charge, and then over those that are owed for
+/// longer.
 ///
 /// Safe twice: a page and the place of the next one commit together, if the walk still stands where the page was asked
 /// for; and news that are not newer change nothing.
-pub async fn backfill(context: Context, _: BackfillInvoices, _: Run) -> anyhow::Result<Outcome> {
+pub async fn backfill(context: Context, _: BackfillInvoices, run: Run) -> anyhow::Result<Outcome> {
     let Some(stripe) = &context.stripe else { return Ok(Outcome::Done) };
+    if let Some(left) = walk::find(&mut *context.store.pool().acquire().await?, OWED).await? {
+        if let Some(outcome) = ask_owed(&context, stripe).await? {
+            return Ok(outcome);
+        }
+        if left.begun_at >= run.job_id.made_at() {
+            // It was this job's own.
+            return Ok(Outcome::Done);
+        }
+    }
     for _ in 0..PAGES {
         let now = context.clock.now();
         let walk = walk::begin(&mut *context.store.pool().acquire().await?, WALK, now).await?;
@@ -68,19 +122,85 @@ pub async fn backfill(context: Context, _: BackfillInvoices, _: Run) -> anyhow::
             }
             Err(error) => return put_off(&context, &error),
         };
-        let Answer { value: List { data, has_more }, at } = page;
+        let Answer { value: List { data, has_more }, stated } = page;
         let after_id = data.last().filter(|_| has_more).map(|invoice| invoice.id.clone());
         let mut tx = context.store.begin().await?;
         if !walk::step(&mut tx, WALK, &walk, after_id.as_deref(), now).await? {
             continue;
         }
-        take_page(&context, &mut tx, &data, at).await?;
+        take_page(&context, &mut tx, &data, stated).await?;
+        if after_id.is_none() {
+            walk::follow(&mut tx, OWED, &walk).await?;
+        }
         tx.commit().await?;
         if after_id.is_none() {
-            return Ok(Outcome::Done);
+            return Ok(ask_owed(&context, stripe).await?.unwrap_or(Outcome::Done));
         }
     }
     Ok(Outcome::Snooze(context.clock.now()))
+}
+
+/// Asks for what is owed and was on no page of the walk before, so that a debt that is over does not stay because its event
+/// was lost; `None` when all were asked for.
+async fn ask_owed(context: &Context, stripe: &Stripe) -> anyhow::Result<Option<Outcome>> {
+    for _ in 0..PORTION / STEP {
+        let mut conn = context.store.pool().acquire().await?;
+        let Some(walk) = walk::find(&mut conn, OWED).await? else { return Ok(None) };
+        let owed = invoice::unheard(&mut conn, walk.heard_since(), walk.after_id.as_deref(), STEP as i64).await?;
+        drop(conn);
+        let last = owed.last().cloned().filter(|_| owed.len() == STEP);
+        let ask = |id: String| async move { Ok(ask_invoice(context, stripe, &id).await?.map(drop)) };
+        if let Some(error) = ask_several(owed, ask).await?.stopped {
+            return put_off(context, &error).map(Some);
+        }
+        let conn = &mut *context.store.pool().acquire().await?;
+        walk::step(conn, OWED, &walk, last.as_deref(), context.clock.now()).await?;
+    }
+    Ok(Some(Outcome::Snooze(context.clock.now())))
+}
+
+/// Asks for one invoice, and takes over what Stripe says; whose it is, if it is anybody's here.
+async fn ask_invoice(context: &Context, stripe: &Stripe, invoice_id: &str) -> Asked<Option<OrgId>> {
+    match stripe.invoice(invoice_id).await {
+        Ok(Answer { value, stated }) => event::take_invoice(context, &value, None, stated).await,
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// What is sure of `all`: what Stripe has spoken of lately (`is_told`), and what it speaks of now. Once something has
+/// `stopped` the asking, it is asked for nothing more.
+pub(crate) async fn make_sure<T: Clone, F: Future<Output = Asked<()>>>(
+    all: Vec<T>,
+    is_told: impl Fn(&T) -> bool,
+    ask: impl Fn(T) -> F,
+    stopped: &mut Option<StripeError>,
+) -> anyhow::Result<Vec<T>> {
+    let (mut sure, old): (Vec<T>, Vec<T>) = all.into_iter().partition(is_told);
+    if stopped.is_none() {
+        let several = ask_several(old, ask).await?;
+        sure.extend(several.answered);
+        *stopped = several.stopped;
+    }
+    Ok(sure)
+}
+
+/// Asks for an organisation's invoice before something is done to it for that, and takes over what Stripe says.
+pub(crate) async fn confirm_invoice(context: &Context, stripe: &Stripe, org_id: OrgId, invoice_id: &str) -> Asked<()> {
+    let whose = match ask_invoice(context, stripe, invoice_id).await? {
+        Ok(whose) => whose,
+        Err(error) => return Ok(Err(error)),
+    };
+    let known = whose == Some(org_id);
+    Ok(known.then_some(()).ok_or_else(|| StripeError::Unknown { reason: format!("{invoice_id} is another's now") }))
+}
+
+/// Asks for an organisation's subscription before its owners are told of it, and takes over what Stripe says.
+pub(crate) async fn confirm_subscription(context: &Context, stripe: &Stripe, org_id: OrgId) -> Asked<()> {
+    let customer = customer::find(&mut *context.store.pool().acquire().await?, org_id).await?;
+    match customer {
+        Some(customer) => sync_subscription(context, stripe, &customer).await,
+        None => Ok(Err(StripeError::Unknown { reason: format!("{org_id} has no customer") })),
+    }
 }
 
 /// Takes over a page of anybody's invoices.
@@ -88,13 +208,13 @@ async fn take_page(
     context: &Context,
     tx: &mut Tx<'_>,
     page: &[stripe::Invoice],
-    at: DateTime<Utc>,
+    stated: Stated,
 ) -> Result<(), sqlx::Error> {
     let now = context.clock.now();
     let mut news: Vec<(OrgId, Invoice)> = vec![];
     for from in page {
         let Some(customer) = &from.customer else { continue };
-        let Some(invoice) = Invoice::of(from, None, at) else { continue };
+        let Some(invoice) = Invoice::of(from, None, stated.at) else { continue };
         if let Some(org_id) = find_org(tx, customer.id(), &from.named(), now, &context.chance).await? {
             news.push((org_id, invoice));
         }
@@ -104,35 +224,50 @@ async fn take_page(
     news.sort_by_key(|(org_id, _)| *org_id);
     for same in news.chunk_by(|(one, _), (other, _)| one == other) {
         let invoices = same.iter().map(|(_, invoice)| invoice.clone()).collect();
-        take_invoices(tx, same[0].0, invoices, now, &context.chance).await?;
+        take_invoices(tx, same[0].0, invoices, stated, now, &context.chance).await?;
     }
     Ok(())
 }
 
-/// Asks for the subscriptions of customers, those first that waited longest, one after the other: Stripe limits requests
-/// per account.
+/// Asks for the subscriptions of customers, those first that waited longest, each once in a slot: a job that goes on later is
+/// still the same job, and its id says since when.
 ///
-/// Safe twice: who was asked for lately is not asked for again, and the same state changes nothing.
-pub async fn sync(context: Context, _: SyncSnapshots, _: Run) -> anyhow::Result<Outcome> {
+/// Safe twice: a customer is taken by one run, and the same state changes nothing. Whom a process had taken that died, the
+/// next slot asks for.
+pub async fn sync(context: Context, _: SyncSnapshots, run: Run) -> anyhow::Result<Outcome> {
     let Some(stripe) = &context.stripe else { return Ok(Outcome::Done) };
-    let since = context.clock.now() - LATELY;
-    let customers = customer::due(&mut *context.store.pool().acquire().await?, since, PORTION).await?;
-    for customer in &customers {
-        let asked = sync_subscription(&context, stripe, customer).await?;
-        if let Err(error) = asked {
-            if let StripeError::Unknown { reason } | StripeError::Refused { reason } = &error {
+    let before = run.job_id.made_at();
+    for _ in 0..PORTION / AT_A_TIME {
+        let mut conn = context.store.pool().acquire().await?;
+        let mut few = vec![];
+        while few.len() < AT_A_TIME
+            && let Some(customer) = customer::claim(&mut conn, before, context.clock.now()).await?
+        {
+            few.push(customer);
+        }
+        drop(conn);
+        if few.is_empty() {
+            return Ok(Outcome::Done);
+        }
+        let mut stopped = None;
+        let asked = join_all(few.iter().map(|customer| sync_subscription(&context, stripe, customer))).await;
+        for (customer, asked) in few.iter().zip(asked) {
+            let Err(error) = asked? else { continue };
+            if error.is_of_one() {
                 // Nobody loses a plan because the key is another account's.
-                tracing::warn!(org = %customer.org_id, reason, "a customer cannot be asked for; all stays as it is");
-                let conn = &mut *context.store.pool().acquire().await?;
-                customer::note_asked(conn, customer.org_id, context.clock.now()).await?;
+                tracing::warn!(org = %customer.org_id, %error, "a customer cannot be asked for; all stays as it is");
                 continue;
             }
             // To the end of the line, so that one customer that Stripe cannot answer for does not stop all others.
-            customer::note_asked(&mut *context.store.pool().acquire().await?, customer.org_id, since).await?;
+            let last = before - TimeDelta::microseconds(1);
+            customer::note_asked(&mut *context.store.pool().acquire().await?, customer.org_id, last).await?;
+            stopped = Some(error);
+        }
+        if let Some(error) = stopped {
             return put_off(&context, &error);
         }
     }
-    Ok(if customers.len() < PORTION as usize { Outcome::Done } else { Outcome::Snooze(context.clock.now()) })
+    Ok(Outcome::Snooze(context.clock.now()))
 }
 
 /// Asks for a customer's subscriptions, and takes over what Stripe says.
@@ -141,7 +276,7 @@ async fn sync_subscription(
     stripe: &Stripe,
     customer: &Customer,
 ) -> anyhow::Result<Result<(), StripeError>> {
-    let Answer { value: list, at } = match stripe.subscriptions_of(&customer.customer_id).await {
+    let Answer { value: list, stated } = match stripe.subscriptions_of(&customer.customer_id).await {
         Ok(answer) => answer,
         Err(error) => return Ok(Err(error)),
     };
@@ -151,7 +286,7 @@ async fn sync_subscription(
     // The operator may have said meanwhile that it is another one.
     if customer::find(&mut tx, customer.org_id).await?.as_ref() == Some(customer) {
         let subscription = Subscription::choose(&list.data, &context.settings.stripe_prices);
-        take_subscription(&mut tx, customer.org_id, subscription, at, now, &context.chance).await?;
+        take_subscription(&mut tx, customer.org_id, subscription, stated, now, &context.chance).await?;
         customer::note_asked(&mut tx, customer.org_id, now).await?;
     }
     tx.commit().await?;
@@ -168,7 +303,7 @@ pub async fn sync_customer(context: Context, job: SyncCustomer, _: Run) -> anyho
     if let Err(error) = sync_subscription(&context, stripe, &customer).await? {
         return put_off(&context, &error);
     }
-    let Answer { value: page, at } = match stripe.invoices_of(&customer.customer_id).await {
+    let Answer { value: page, stated } = match stripe.invoices_of(&customer.customer_id).await {
         Ok(answer) => answer,
         Err(error) => return put_off(&context, &error),
     };
@@ -177,162 +312,8 @@ pub async fn sync_customer(context: Context, job: SyncCustomer, _: Run) -> anyho
     if customer::find(&mut tx, job.org_id).await?.as_ref() != Some(&customer) {
         return Ok(Outcome::Cancel("the operator has said meanwhile that it is another customer".into()));
     }
-    let invoices = page.data.iter().rev().filter_map(|from| Invoice::of(from, None, at)).collect();
-    take_invoices(&mut tx, job.org_id, invoices, context.clock.now(), &context.chance).await?;
+    let invoices = page.data.iter().rev().filter_map(|from| Invoice::of(from, None, stated.at)).collect();
+    take_invoices(&mut tx, job.org_id, invoices, stated, context.clock.now(), &context.chance).await?;
     tx.commit().await?;
     Ok(Outcome::Done)
-}
-
-/// Takes what Stripe sent: the object is asked for as it is now, so that the order in which events come does not matter.
-/// Without a key the event's own object counts, if nothing newer is known.
-///
-/// Safe twice: the same state changes nothing, and older news change nothing.
-pub async fn take(context: Context, job: TakeEvent, _: Run) -> anyhow::Result<Outcome> {
-    let event = event::find(&mut *context.store.pool().acquire().await?, &job.event_id).await?;
-    let Some(event) = event else { return Ok(Outcome::Cancel("the event is forgotten".into())) };
-    let subject = match Subject::read(&event.kind, event.object.clone()) {
-        Some(subject) => subject?,
-        None => return Ok(Outcome::Cancel("the event does not concern us any more".into())),
-    };
-    let taken = match subject {
-        Subject::Subscription(subscription) => take_subscription_event(&context, &event, &subscription).await?,
-        Subject::Invoice(invoice) => take_invoice_event(&context, &event, &invoice).await?,
-        Subject::Dispute(dispute) => take_dispute(&context, &dispute).await?,
-        Subject::Customer(of) => {
-            let named = of.metadata.and_then(|metadata| metadata.org_id);
-            find(&context, &of.id, &named.iter().map(String::as_str).collect::<Vec<_>>()).await?.map(drop)
-        }
-        Subject::Checkout(of) => match of.customer {
-            None => Ok(()),
-            Some(customer) => {
-                let named = of.client_reference_id.into_iter().chain(of.metadata.and_then(|metadata| metadata.org_id));
-                let named: Vec<String> = named.collect();
-                let named: Vec<&str> = named.iter().map(String::as_str).collect();
-                find(&context, customer.id(), &named).await?.map(drop)
-            }
-        },
-    };
-    match taken {
-        Ok(()) => Ok(Outcome::Done),
-        Err(StripeError::Unknown { reason }) => Ok(Outcome::Cancel(reason)),
-        Err(error) => put_off(&context, &error),
-    }
-}
-
-/// What asking Stripe came to; the outer error is our own.
-type Asked<T> = anyhow::Result<Result<T, StripeError>>;
-
-/// The organisation of a customer: as it is known, as somebody named it, or as the customer itself says.
-async fn find(context: &Context, customer_id: &str, named: &[&str]) -> Asked<Option<OrgId>> {
-    let now = context.clock.now();
-    let mut tx = context.store.begin().await?;
-    let found = find_org(&mut tx, customer_id, named, now, &context.chance).await?;
-    tx.commit().await?;
-    let (None, Some(stripe), true) = (found, &context.stripe, !customer_id.is_empty()) else { return Ok(Ok(found)) };
-    let customer = match stripe.customer(customer_id).await {
-        Ok(answer) => answer.value,
-        Err(error) => return Ok(Err(error)),
-    };
-    let named = customer.metadata.and_then(|metadata| metadata.org_id);
-    let mut tx = context.store.begin().await?;
-    let named: Vec<&str> = named.iter().map(String::as_str).collect();
-    let found = find_org(&mut tx, customer_id, &named, now, &context.chance).await?;
-    tx.commit().await?;
-    if found.is_none() {
-        tracing::info!(customer = customer_id, "a customer at Stripe is no organisation's here");
-    }
-    Ok(Ok(found))
-}
-
-async fn take_subscription_event(context: &Context, event: &Event, of: &stripe::Subscription) -> Asked<()> {
-    let org_id = match find(context, of.customer.id(), &of.named()).await? {
-        Ok(Some(org_id)) => org_id,
-        other => return Ok(other.map(drop)),
-    };
-    if let Some(stripe) = &context.stripe {
-        let customer = Customer { org_id, customer_id: of.customer.id().to_owned() };
-        return sync_subscription(context, stripe, &customer).await;
-    }
-    let news = Subscription::of(of, &context.settings.stripe_prices);
-    let mut tx = context.store.begin().await?;
-    customer::lock(&mut tx, org_id).await?;
-    let held = subscription::find(&mut tx, org_id).await?.map(|held| held.subscription);
-    // The end of another one is no news of the one that counts.
-    let counts = held.is_none_or(|held| held.subscription_id == news.subscription_id || held.weight() < news.weight());
-    if counts {
-        let now = context.clock.now();
-        take_subscription(&mut tx, org_id, Some(news), event.created_at, now, &context.chance).await?;
-    }
-    tx.commit().await?;
-    Ok(Ok(()))
-}
-
-async fn take_invoice_event(context: &Context, event: &Event, of: &stripe::Invoice) -> Asked<()> {
-    let failed_at = (event.kind == "invoice.payment_failed").then_some(event.created_at);
-    let taken = match &context.stripe {
-        None => take_invoice(context, of, failed_at, event.created_at).await?,
-        Some(stripe) => match stripe.invoice(&of.id).await {
-            Ok(Answer { value, at }) => take_invoice(context, &value, failed_at, at).await?,
-            Err(error) => return Ok(Err(error)),
-        },
-    };
-    Ok(taken.map(drop))
-}
-
-/// Takes over one invoice, whosever it is.
-async fn take_invoice(
-    context: &Context,
-    of: &stripe::Invoice,
-    failed_at: Option<DateTime<Utc>>,
-    at: DateTime<Utc>,
-) -> Asked<Option<OrgId>> {
-    let Some(customer) = &of.customer else { return Ok(Ok(None)) };
-    let org_id = match find(context, customer.id(), &of.named()).await? {
-        Ok(Some(org_id)) => org_id,
-        other => return Ok(other),
-    };
-    let mut tx = context.store.begin().await?;
-    let invoices = Invoice::of(of, failed_at, at).into_iter().collect();
-    take_invoices(&mut tx, org_id, invoices, context.clock.now(), &context.chance).await?;
-    tx.commit().await?;
-    Ok(Ok(Some(org_id)))
-}
-
-/// Notes that a bank takes a payment back, on the invoice that it had paid.
-async fn take_dispute(context: &Context, dispute: &Dispute) -> Asked<()> {
-    let Some(stripe) = &context.stripe else {
-        tracing::warn!("STRIPE_SECRET_KEY is not set: which invoice a disputed payment had paid cannot be asked for");
-        return Ok(Ok(()));
-    };
-    let invoice = match disputed(stripe, dispute).await {
-        Ok(Some(invoice)) => invoice,
-        other => return Ok(other.map(drop)),
-    };
-    let org_id = match take_invoice(context, &invoice.value, None, invoice.at).await? {
-        Ok(Some(org_id)) => org_id,
-        other => return Ok(other.map(drop)),
-    };
-    let began_at = DateTime::from_timestamp(dispute.created, 0).filter(|_| !dispute.is_settled());
-    let mut tx = context.store.begin().await?;
-    customer::lock(&mut tx, org_id).await?;
-    invoice::dispute(&mut tx, org_id, &invoice.value.id, began_at).await?;
-    settle(&mut tx, org_id, context.clock.now(), &context.chance).await?;
-    tx.commit().await?;
-    Ok(Ok(()))
-}
-
-/// The invoice that a disputed payment had paid.
-async fn disputed(stripe: &Stripe, dispute: &Dispute) -> Result<Option<Answer<stripe::Invoice>>, StripeError> {
-    let mut invoice_id = None;
-    if let Some(payment) = &dispute.payment_intent {
-        let paid = stripe.paid_by(payment.id()).await?.value.data;
-        invoice_id = paid.into_iter().next().map(|paid| paid.invoice);
-    }
-    if let (None, Some(charge)) = (&invoice_id, &dispute.charge) {
-        invoice_id = stripe.charge(charge.id()).await?.value.invoice;
-    }
-    match invoice_id.as_ref().map(Reference::id) {
-        Some(id) => stripe.invoice(id).await.map(Some),
-        None => Ok(None),
-    }
 }

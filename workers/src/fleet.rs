@@ -23,7 +23,7 @@ use jobs::{
     queue::{self, Ended, Lanes, Session},
     store::pool_options,
 };
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -129,15 +129,24 @@ async fn run_one(context: Context, registry: Arc<Registry>, completer: Batcher<E
 /// Runs everything that is due, in this task, with the same claims, handlers and completions as [`run`], until nothing
 /// is left; returns how many runs that were. For tests and for `inkfleet work --once`.
 pub async fn drain(context: &Context, queues: &[Queue], pool: &PgPool) -> anyhow::Result<usize> {
+    let mut conn = pool.acquire().await?;
+    let drained = drain_on(context, queues, &mut conn).await;
+    if drained.is_err() {
+        // The session may be open still, and goes with its connection.
+        conn.close_on_drop();
+    }
+    drained
+}
+
+async fn drain_on(context: &Context, queues: &[Queue], conn: &mut PgConnection) -> anyhow::Result<usize> {
     let registry = Registry::complete();
-    let mut conn = pool.acquire().await?.detach();
-    let session = Session::open(&mut conn, "drain", context.clock.now()).await?;
+    let session = Session::open(&mut *conn, "drain", context.clock.now()).await?;
     let mut runs = 0;
     loop {
         let mut idle = true;
         for queue in queues {
             let (claimed, _) =
-                queue::claim(&mut conn, &mut Lanes::new(*queue), LaneSet::ALL, session.id, 64, context.clock.now())
+                queue::claim(&mut *conn, &mut Lanes::new(*queue), LaneSet::ALL, session.id, 64, context.clock.now())
                     .await?;
             idle &= claimed.is_empty();
             runs += claimed.len();
@@ -147,13 +156,13 @@ pub async fn drain(context: &Context, queues: &[Queue], pool: &PgPool) -> anyhow
                     .into_iter()
                     .flatten()
                     .collect();
-            queue::complete(&mut conn, &ended, context.clock.now()).await?;
+            queue::complete(&mut *conn, &ended, context.clock.now()).await?;
         }
         if idle {
             break;
         }
     }
-    session.close(&mut conn, context.clock.now()).await?;
+    session.close(&mut *conn, context.clock.now()).await?;
     Ok(runs)
 }
 

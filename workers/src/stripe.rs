@@ -1,11 +1,17 @@
 //! Stripe's HTTP API, as far as it is read: <https://docs.stripe.com/api>. There is no request here that changes anything
 //! there: nobody is ever charged by this program.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use domain::{
-    billing::stripe::{Charge, Customer, Invoice, InvoicePayment, List, Subscription},
+    billing::{
+        stated::Stated,
+        stripe::{Charge, Customer, Invoice, InvoicePayment, List, Subscription},
+    },
     http_url::HttpUrl,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -40,13 +46,13 @@ pub struct Stripe {
 #[error("STRIPE_SECRET_KEY holds characters that no HTTP header takes")]
 pub struct InvalidKey;
 
-/// What Stripe said, and when, by its own clock.
+/// What Stripe said, and as of when, by its own clock.
 #[derive(Debug)]
 pub struct Answer<T> {
     /// What.
     pub value: T,
-    /// When; whatever this machine's clock says.
-    pub at: DateTime<Utc>,
+    /// When it was asked; whatever this machine's clock says.
+    pub stated: Stated,
 }
 
 /// Why Stripe said nothing of use.
@@ -177,7 +183,9 @@ impl Stripe {
                 url.query_pairs_mut().append_pair(name, value);
             }
         }
+        let asked = Instant::now();
         let mut answer = self.client.get(url).send().await.map_err(|error| unreachable(&error))?;
+        let took = TimeDelta::from_std(asked.elapsed()).unwrap_or_default();
         let (status, at) = (answer.status(), date(answer.headers()));
         let wait = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let mut bytes = Vec::new();
@@ -204,7 +212,7 @@ impl Stripe {
         let unread = |error| StripeError::Refused { reason: format!("Stripe's answer cannot be read: {error}") };
         let value = serde_json::from_slice(&bytes).map_err(unread)?;
         let at = at.ok_or_else(|| StripeError::Refused { reason: "Stripe's answer has no Date".into() })?;
-        Ok(Answer { value, at })
+        Ok(Answer { value, stated: Stated::by_answer(at, took) })
     }
 }
 
@@ -215,6 +223,11 @@ impl fmt::Debug for Stripe {
 }
 
 impl StripeError {
+    /// Whether it is about the one thing that was asked for, so that others may be asked for all the same.
+    pub fn is_of_one(&self) -> bool {
+        matches!(self, Self::Unknown { .. } | Self::Refused { .. })
+    }
+
     /// How long to leave Stripe alone, where it may say more later.
     pub fn wait(&self) -> Option<TimeDelta> {
         match self {

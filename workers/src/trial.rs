@@ -20,8 +20,10 @@ use jobs::{
 };
 
 use crate::{
+    billing::{AGAIN, confirm_subscription, make_sure},
     context::Context,
     registry::{Outcome, Run},
+    stripe::StripeError,
 };
 
 /// The most trials of one transaction.
@@ -29,37 +31,69 @@ const PORTION: i64 = 200;
 /// The most transactions of one run; what is left has another run at once.
 const PORTIONS: usize = 50;
 
-/// Finds trials that have come to a reminder, and has their owners reminded when it is day where they live.
+/// Finds trials that have come to a reminder, and has their owners reminded when it is day where they live. Where Stripe can
+/// be asked and has said nothing of a trial lately, it is asked first, and what it cannot tell of waits for the next slot.
 ///
 /// Safe twice: a reminder is begun by a row of its own, together with its jobs.
 pub async fn sweep(context: Context, _: SweepTrials, _: Run) -> anyhow::Result<Outcome> {
+    let (mut after, mut waiting, mut stopped) = (None, 0, None);
     for _ in 0..PORTIONS {
         let now = context.clock.now();
-        let mut tx = context.store.begin().await?;
-        let all = trial::due(&mut tx, now, PORTION).await?;
-        for due in &all {
-            let held = subscription::find(&mut tx, due.org_id).await?;
-            // What nobody wants is noted too: it is not looked at again.
-            if !trial::begin(&mut tx, due, now).await? || !trial::still_holds(held.as_ref(), due, now) {
-                continue;
+        let all = trial::due(&mut *context.store.pool().acquire().await?, now, after.as_ref(), PORTION).await?;
+        let found = all.len();
+        after = all.last().cloned();
+        let sure = confirm(&context, all, &mut stopped).await?;
+        waiting += found - sure.len();
+        waiting += begin(&context, &sure).await?;
+        if found < PORTION as usize {
+            if let Some(error) = stopped {
+                tracing::warn!(%error, waiting, "reminders of trials wait until Stripe says how they stand");
             }
-            let owners = user::owners(&mut tx, due.org_id).await?;
-            let jobs: Vec<NewJob> = owners
-                .iter()
-                .map(|owner| {
-                    let Due { org_id, trial_end, step } = due.clone();
-                    let job = RemindTrial { org_id, trial_end, step, user_id: owner.user_id };
-                    NewJob::new(org_id, &job, now, &context.chance).at(local_time::daytime(now, owner.time_zone))
-                })
-                .collect();
-            queue::enqueue_many(&mut tx, &jobs).await?;
-        }
-        tx.commit().await?;
-        if all.len() < PORTION as usize {
             return Ok(Outcome::Done);
         }
     }
-    Ok(Outcome::Snooze(context.clock.now()))
+    // Whoever waits for Stripe would be found again at once.
+    Ok(if waiting == 0 { Outcome::Snooze(context.clock.now()) } else { Outcome::Done })
+}
+
+/// Those of which Stripe has spoken lately, or does now. Without a key its last word counts.
+async fn confirm(context: &Context, all: Vec<Due>, stopped: &mut Option<StripeError>) -> anyhow::Result<Vec<Due>> {
+    let Some(stripe) = &context.stripe else { return Ok(all) };
+    let now = context.clock.now();
+    let ask = |due: Due| async move { confirm_subscription(context, stripe, due.org_id).await };
+    make_sure(all, |due: &Due| due.is_well_told(due.stated_at, now), ask, stopped).await
+}
+
+/// Begins the reminders; how many wait, because Stripe has not said what became of a trial whose time is over.
+async fn begin(context: &Context, all: &[Due]) -> anyhow::Result<usize> {
+    if all.is_empty() {
+        return Ok(0);
+    }
+    let (now, mut waiting) = (context.clock.now(), 0);
+    let mut tx = context.store.begin().await?;
+    for due in all {
+        let held = subscription::find(&mut tx, due.org_id).await?;
+        if held.as_ref().is_some_and(|held| !due.is_told(held.stated_at)) {
+            waiting += 1;
+            continue;
+        }
+        // What nobody wants is noted too: it is not looked at again.
+        if !trial::begin(&mut tx, due, now).await? || !trial::still_holds(held.as_ref(), due, now) {
+            continue;
+        }
+        let owners = user::owners(&mut tx, due.org_id).await?;
+        let jobs: Vec<NewJob> = owners
+            .iter()
+            .map(|owner| {
+                let Due { org_id, trial_end, step, .. } = due.clone();
+                let job = RemindTrial { org_id, trial_end, step, user_id: owner.user_id };
+                NewJob::new(org_id, &job, now, &context.chance).at(local_time::daytime(now, owner.time_zone))
+            })
+            .collect();
+        queue::enqueue_many(&mut tx, &jobs).await?;
+    }
+    tx.commit().await?;
+    Ok(waiting)
 }
 
 /// Reminds one owner, if the reminder is still right.
@@ -68,9 +102,19 @@ pub async fn sweep(context: Context, _: SweepTrials, _: Run) -> anyhow::Result<O
 pub async fn remind(context: Context, job: RemindTrial, _: Run) -> anyhow::Result<Outcome> {
     let RemindTrial { org_id, trial_end, step, user_id } = job;
     let now = context.clock.now();
+    let held = subscription::find(&mut *context.store.pool().acquire().await?, org_id).await?;
+    let Some(stated_at) = held.map(|held| held.stated_at) else {
+        return Ok(Outcome::Cancel("the trial is forgotten".into()));
+    };
+    let due = Due { org_id, trial_end, step, stated_at };
+    if let (Some(stripe), false) = (&context.stripe, due.is_well_told(stated_at, now))
+        && let Err(error) = confirm_subscription(&context, stripe, org_id).await?
+    {
+        tracing::info!(org = %org_id, %error, "a reminder waits until Stripe says how the trial stands");
+        return Ok(Outcome::Snooze(now + AGAIN));
+    }
     let mut tx = context.store.begin().await?;
     let held = subscription::find(&mut tx, org_id).await?;
-    let due = Due { org_id, trial_end, step };
     let (Some(held), true) = (&held, trial::still_holds(held.as_ref(), &due, now)) else {
         return Ok(Outcome::Cancel("the trial was moved, paid for or ended, or another reminder is due".into()));
     };

@@ -84,7 +84,35 @@ pub async fn resolve(
         }
     }
     // Somebody else may have been first.
-    Ok(find_org(conn, customer_id).await?.map(|org_id| Found { org_id, is_new: false }))
+    let found = find_org(conn, customer_id).await?.map(|org_id| Found { org_id, is_new: false });
+    if found.is_none() {
+        warn_of_another(conn, customer_id, named).await?;
+    }
+    Ok(found)
+}
+
+/// Says so where a customer names an organisation that has another one: which of them is its, an operator has to say.
+async fn warn_of_another(conn: &mut PgConnection, customer_id: &str, named: &[&str]) -> Result<(), sqlx::Error> {
+    for name in named.iter().filter(|name| !name.contains('\0')) {
+        let id = name.parse::<OrgId>().ok().map(|id| id.0);
+        let known = sqlx::query_as!(
+            Customer,
+            r#"select org_id as "org_id: OrgId", customer_id from billing_customers
+               where org_id = coalesce((select id from organizations where external_id = $1), $2)"#,
+            name,
+            id,
+        )
+        .fetch_optional(&mut *conn)
+        .await?;
+        if let Some(known) = known {
+            tracing::warn!(
+                org = %known.org_id, customer = customer_id, known = known.customer_id,
+                "a customer at Stripe names an organisation that has another one, which stays; `inkfleet admin bind-customer` \
+                 says otherwise"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Says whose an organisation is, whatever was known; `false` when the customer is another organisation's. What was known
@@ -121,21 +149,29 @@ pub async fn bind(
     }
 }
 
-/// Customers that were not asked for since `before`, those first that waited longest.
-pub async fn due(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<Vec<Customer>, sqlx::Error> {
+/// Takes the customer that waited longest of those that were not asked for since `before`, and notes it as asked for, so that
+/// nobody else takes it meanwhile. One only, because whoever waits for one and holds another could wait for ever.
+pub async fn claim(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Option<Customer>, sqlx::Error> {
     sqlx::query_as!(
         Customer,
-        r#"select org_id as "org_id: OrgId", customer_id from billing_customers where asked_at <= $1
-           order by asked_at, org_id limit $2"#,
+        r#"update billing_customers c set asked_at = $2
+           from (select org_id from billing_customers where asked_at < $1
+                 order by asked_at, org_id limit 1 for no key update) due
+           where c.org_id = due.org_id
+           returning c.org_id as "org_id: OrgId", c.customer_id"#,
         before,
-        limit,
+        now,
     )
-    .fetch_all(conn)
+    .fetch_optional(conn)
     .await
 }
 
-/// Notes that an organisation's customer was asked for.
-pub async fn note_asked(conn: &mut PgConnection, org_id: OrgId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query!("update billing_customers set asked_at = $2 where org_id = $1", org_id.0, now).execute(conn).await?;
+/// Notes when an organisation's customer was asked for.
+pub async fn note_asked(conn: &mut PgConnection, org_id: OrgId, at: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!("update billing_customers set asked_at = $2 where org_id = $1", org_id.0, at).execute(conn).await?;
     Ok(())
 }

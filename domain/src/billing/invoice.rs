@@ -1,9 +1,11 @@
 //! An organisation's invoices, as Stripe last said. Drafts are nobody's business yet.
 
+use std::cmp::Ordering;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
-use super::{NEWS, moment, stripe};
+use super::{NEWS, moment, stated::Stated, stripe};
 use crate::id::OrgId;
 
 /// How an invoice stands.
@@ -137,13 +139,30 @@ impl Invoice {
         self.is_unpaid() && self.failed_at.is_some()
     }
 
-    /// These news over what was known: what Stripe's object does not say is kept.
-    pub fn over(self, held: &Self) -> Self {
-        Self {
+    /// How far it has come; Stripe never leads one back.
+    fn progress(&self) -> (u8, i32) {
+        let status = match self.status {
+            Status::Open => 0,
+            Status::Uncollectible => 1,
+            Status::Paid | Status::Void => 2,
+        };
+        (status, self.attempt_count)
+    }
+
+    /// These news, said at `stated`, over what was known: what Stripe's object does not say is kept. `None` if they are older,
+    /// or would lead back where nobody can tell which is older.
+    pub fn over(self, held: &Self, stated: Stated) -> Option<Self> {
+        let counts = match stated.order(held.stated_at) {
+            Ordering::Less => false,
+            Ordering::Equal => self.progress() >= held.progress(),
+            Ordering::Greater => true,
+        };
+        counts.then(|| Self {
             failed_at: held.failed_at.or(self.failed_at),
             disputed_at: self.disputed_at.or(held.disputed_at),
+            stated_at: self.stated_at.max(held.stated_at),
             ..self
-        }
+        })
     }
 
     /// What is to be told of it, `held` being what was known before.
@@ -181,6 +200,25 @@ pub async fn list(conn: &mut PgConnection, org_id: OrgId, limit: i64) -> Result<
     select!("where org_id = $1 order by created_at desc, invoice_id desc limit $2", org_id.0, limit)
         .fetch_all(conn)
         .await
+}
+
+/// Invoices of anybody that are owed and of which nothing was said since `before`, in the order of their ids behind `after`.
+pub async fn unheard(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select distinct invoice_id from invoices
+         where owed_since is not null and stated_at < $1 and ($2::text is null or invoice_id > $2)
+         order by invoice_id limit $3",
+        before,
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Stores what Stripe said of an invoice; behind [`super::customer::lock`].

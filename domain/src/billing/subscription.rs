@@ -1,9 +1,11 @@
 //! The subscription of an organisation: of several, the one that counts, as Stripe last said.
 
+use std::cmp::Ordering;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Prices, moment, stripe};
+use super::{Prices, moment, stated::Stated, stripe};
 use crate::{id::OrgId, plan::Plan};
 
 /// What a subscription in some state does to the organisation's plan.
@@ -92,7 +94,27 @@ pub struct Held {
     pub stated_at: DateTime<Utc>,
 }
 
+impl Held {
+    /// Whether `news`, said at `stated`, are to be followed: they are newer, or, where nobody can tell, nothing that Stripe
+    /// never does. `None` is that the customer has no subscription.
+    pub fn gives_way_to(&self, news: Option<&Subscription>, stated: Stated) -> bool {
+        match stated.order(self.stated_at) {
+            Ordering::Less => false,
+            Ordering::Equal => news.is_none_or(|news| !news.leads_back(&self.subscription)),
+            Ordering::Greater => true,
+        }
+    }
+}
+
 impl Subscription {
+    /// Whether it is the same one as `held` before it came to be that: none begins again, nor waits again for its first
+    /// payment.
+    fn leads_back(&self, held: &Self) -> bool {
+        const BEGINS: &str = "incomplete";
+        let again = held.state().is_over && !self.state().is_over || held.status != BEGINS && self.status == BEGINS;
+        self.subscription_id == held.subscription_id && again
+    }
+
     /// What Stripe's object says.
     pub fn of(from: &stripe::Subscription, prices: &Prices) -> Self {
         let items = &from.items.data;

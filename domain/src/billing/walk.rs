@@ -1,11 +1,14 @@
-//! The walk over all invoices: where it is, so that it goes on there, whatever ended it.
+//! Walks over invoices: where each is, so that it goes on there, whatever ended it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
-/// How far a walk goes behind the beginning of the one before: Stripe tries to charge an invoice for two months at the
-/// longest, and what becomes of older ones is told by its events.
+/// How far a walk over all invoices goes behind the beginning of the one before: Stripe tries to charge an invoice for two
+/// months at the longest. What is owed for longer is asked for one by one when the walk is over.
 pub const OVERLAP: TimeDelta = TimeDelta::days(70);
+
+/// What Stripe said so shortly before a walk began counts as said in it: its clock and ours need not agree.
+const ABOUT: TimeDelta = TimeDelta::minutes(10);
 
 /// A walk that is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,13 @@ pub struct Walk {
     pub after_id: Option<String>,
     /// When it began.
     pub begun_at: DateTime<Utc>,
+}
+
+impl Walk {
+    /// Of what nothing was said since then, the walk has not told.
+    pub fn heard_since(&self) -> DateTime<Utc> {
+        self.begun_at - ABOUT
+    }
 }
 
 /// The walk that is under way, or a new one.
@@ -59,6 +69,26 @@ pub async fn step(
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Begins a walk over what `walk` has not told, which is over; its beginning counts on. In the transaction of its last step.
+pub async fn follow(conn: &mut PgConnection, name: &str, walk: &Walk) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into billing_walks (name, from_at, after_id, under_way, begun_at) values ($1, null, null, true, $2)
+         on conflict (name) do update set after_id = null, under_way = true, begun_at = $2",
+        name,
+        walk.begun_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The walk that is under way.
+pub async fn find(conn: &mut PgConnection, name: &str) -> Result<Option<Walk>, sqlx::Error> {
+    sqlx::query_as!(Walk, "select from_at, after_id, begun_at from billing_walks where name = $1 and under_way", name)
+        .fetch_optional(conn)
+        .await
 }
 
 /// Lets a walk begin anew: the invoice behind which it was to go on is gone.

@@ -95,7 +95,7 @@ impl Session {
     }
 
     /// Removes the session and gives everything that it still holds back to the others, at once and without counting the
-    /// attempt; returns how many jobs that were. The lock goes with its connection.
+    /// attempt; returns how many jobs that were. The connection may open another session.
     pub async fn close(self, conn: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
         let mut tx = conn.begin().await?;
         // First, because this waits for a claim that is still under way and leaves the next one nothing to hold by.
@@ -106,6 +106,8 @@ impl Session {
             sqlx::query!("select pg_notify($1, $2)", CHANNEL, queue.name()).fetch_all(&mut *tx).await?;
         }
         tx.commit().await?;
+        // Not sooner: whoever finds the lock free while the row is there takes the session for dead.
+        sqlx::query!("select pg_advisory_unlock($1, $2)", LOCK_CLASS, self.id).fetch_all(conn).await?;
         Ok(given.len())
     }
 
