@@ -70,6 +70,7 @@ mod routing;
 mod safe_twice;
 mod sealed;
 mod session;
+mod store;
 mod support;
 mod surface;
 mod tenancy;

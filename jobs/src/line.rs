@@ -40,13 +40,19 @@ impl Line {
         self
     }
 
-    /// The answer to `question`, or an error within [`ANSWER`]; after an error the next question has a new connection.
+    /// The answer to `question`, or an error within [`ANSWER`]; after an error, or where nobody waited for the answer, the
+    /// next question has a new connection.
     pub async fn ask<T>(
         &mut self,
         question: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
-        let answer = within(ANSWER, async { question(self.open().await?).await }).await;
-        self.keep_if_well(answer)
+        let (answer, conn) = within(ANSWER, async {
+            let mut conn = self.open().await?;
+            Ok((question(&mut conn).await?, conn))
+        })
+        .await?;
+        self.conn = Some(conn);
+        Ok(answer)
     }
 
     /// The same for a `question` of several statements that may take as long as `most` in all, and itself gives up those
@@ -56,41 +62,31 @@ impl Line {
         most: Duration,
         question: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
-        let answer = match within(ANSWER, self.open()).await {
-            Ok(conn) => within(most, question(conn)).await,
-            Err(error) => Err(error),
-        };
-        self.keep_if_well(answer)
+        let mut conn = within(ANSWER, self.open()).await?;
+        let answer = within(most, question(&mut conn)).await?;
+        self.conn = Some(conn);
+        Ok(answer)
     }
 
-    fn keep_if_well<T>(&mut self, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        if answer.is_err() {
-            // With whatever it may still be waiting for.
-            self.conn = None;
-        }
-        answer
-    }
-
-    /// The open connection. One that was not used for a while is asked first whether it is still well.
-    async fn open(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
-        if let Some(conn) = &mut self.conn
+    /// The open connection, which belongs to the question from now on: with whatever it may still be waiting for, it is given
+    /// up unless it comes back. One that was not used for a while is asked first whether it is still well.
+    async fn open(&mut self) -> Result<PgConnection, sqlx::Error> {
+        let mut known = self.conn.take();
+        if let Some(conn) = &mut known
             && self.used.elapsed() >= ASK_AFTER
             && within(WELL, conn.ping()).await.is_err()
         {
-            self.conn = None;
+            known = None;
         }
         self.used = Instant::now();
-        self.new = self.conn.is_none();
-        let conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => {
-                let mut conn = self.pool.acquire().await?.detach();
-                let flush = if self.flush { "" } else { "; set synchronous_commit = off" };
-                conn.execute(AssertSqlSafe(format!("set statement_timeout = '{STATEMENT}'{flush}"))).await?;
-                conn
-            }
-        };
-        Ok(self.conn.insert(conn))
+        self.new = known.is_none();
+        if let Some(conn) = known {
+            return Ok(conn);
+        }
+        let mut conn = self.pool.acquire().await?.detach();
+        let flush = if self.flush { "" } else { "; set synchronous_commit = off" };
+        conn.execute(AssertSqlSafe(format!("set statement_timeout = '{STATEMENT}'{flush}"))).await?;
+        Ok(conn)
     }
 
     /// Whether the connection was opened for the last question. An older one may have broken while nobody looked, which

@@ -58,6 +58,11 @@ pub const LEFT_ALONE: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
 ];
 
+/// Ends whatever transaction a connection may have, and warns of none. A `begin` whose caller went away before it was
+/// answered (a client that hung up, a handler that took too long) has begun all the same, and sqlx knows nothing of it: what
+/// the next caller did in one statement would be part of that transaction, and gone with it.
+const CLEAR: &str = "begin; rollback";
+
 /// Options for a pool that outlives silent connections: none of them holds its place for ever.
 pub fn pool_options() -> PgPoolOptions {
     PgPoolOptions::new()
@@ -79,7 +84,7 @@ pub fn pool_options() -> PgPoolOptions {
             })
         })
         // The pool itself would wait for ever, and the connection's place with it.
-        .after_release(|conn, _| Box::pin(async move { Ok(within(WELL, conn.ping()).await.is_ok()) }))
+        .after_release(|conn, _| Box::pin(async move { Ok(within(WELL, conn.execute(CLEAR)).await.is_ok()) }))
 }
 
 /// The database of this process, and its bell. Cheap to clone.

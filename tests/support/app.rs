@@ -26,15 +26,12 @@ use inkfleet::program::Server;
 use jobs::{
     job::{Job, Queue},
     queue::admin,
-    store::Store,
+    store::{Store, pool_options},
     visit::CountVisits,
 };
 use secrecy::SecretString;
 use serde_json::Value;
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio_util::sync::CancellationToken;
 use workers::{context, dns::Dns, fleet, http::Client, mail::Mailer};
 
@@ -177,7 +174,7 @@ impl TestApp {
     async fn start_with(build: Build) -> Self {
         let database = Database::new().await;
         let options = PgConnectOptions::from_str(&database.url).unwrap();
-        let pool = PgPoolOptions::new().max_connections(8).connect_lazy_with(options.clone());
+        let pool = pool_options().max_connections(8).connect_lazy_with(options.clone());
         if !build.clock.is_fixed() {
             let days = "select create_day(current_date + n) from generate_series(-1, 1) n";
             sqlx::query(days).execute(&pool).await.unwrap();

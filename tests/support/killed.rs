@@ -24,7 +24,6 @@ const STEPS: usize = 40;
 
 /// Whether workers die in this run of the stories.
 pub fn workers_die() -> bool {
-    #[expect(clippy::disallowed_methods, reason = "bin/test says how the stories are run")]
     std::env::var_os(SETTING).is_some()
 }
 
@@ -63,7 +62,7 @@ pub async fn drain(app: &TestApp) -> usize {
 }
 
 /// Drops `work` where it waits for the `steps`th time, as a killed process does.
-async fn die_after(steps: usize, work: impl Future) {
+pub async fn die_after(steps: usize, work: impl Future) {
     let (mut work, mut left) = (pin!(work), steps);
     std::future::poll_fn(|context| {
         if left == 0 {
