@@ -60,7 +60,8 @@ pub const LEFT_ALONE: [(&str, &str); 4] = [
 
 /// Ends whatever transaction a connection may have, and warns of none. A `begin` whose caller went away before it was
 /// answered (a client that hung up, a handler that took too long) has begun all the same, and sqlx knows nothing of it: what
-/// the next caller did in one statement would be part of that transaction, and gone with it.
+/// the next caller did in one statement would be part of that transaction, and gone with it. Until sqlx has it released
+/// (<https://github.com/transact-rs/sqlx/pull/4394>); then a ping is enough again.
 const CLEAR: &str = "begin; rollback";
 
 /// Options for a pool that outlives silent connections: none of them holds its place for ever.
