@@ -1,12 +1,7 @@
 //! Workers that die, for a whole run of stories: with [`SETTING`] set, each job is run by one worker that is killed on its
 //! way, by a second that is killed when it is through and before anybody hears of it, and by a third that lives.
 
-use std::{
-    future::Future,
-    pin::pin,
-    sync::atomic::{AtomicUsize, Ordering},
-    task::Poll,
-};
+use std::{cell::Cell, future::Future, pin::pin, task::Poll, time::Duration};
 
 use jobs::{
     job::Queue,
@@ -29,8 +24,10 @@ pub fn workers_die() -> bool {
 
 /// As `TestApp::drain`.
 pub async fn drain(app: &TestApp) -> usize {
-    /// Each worker gets one step further than the one before it.
-    static STEP: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        /// Each worker of a story gets one step further than the one before it.
+        static DIED: Cell<usize> = const { Cell::new(0) };
+    }
     let registry = Registry::complete();
     let mut conn = app.pinned().acquire().await.unwrap().detach();
     let session = Session::open(&mut conn, "killed", app.clock.now()).await.unwrap();
@@ -44,13 +41,14 @@ pub async fn drain(app: &TestApp) -> usize {
             let (claimed, _) = claim.await.unwrap();
             idle &= claimed.is_empty();
             runs += claimed.len();
-            let lives = claimed.into_iter().map(async |job| {
-                let steps = STEP.fetch_add(1, Ordering::Relaxed) % STEPS + 1;
-                die_after(steps, registry.run(&app.context, job.clone())).await;
+            let mut ended = vec![];
+            for job in claimed {
+                let died = DIED.replace(DIED.get() + 1);
+                die_after(died % STEPS + 1, registry.run(&app.context, job.clone())).await;
+                bury(app).await;
                 registry.run(&app.context, job.clone()).await;
-                registry.run(&app.context, job).await
-            });
-            let ended: Vec<_> = futures::future::join_all(lives).await.into_iter().flatten().collect();
+                ended.extend(registry.run(&app.context, job).await);
+            }
             queue::complete(&mut conn, &ended, app.clock.now()).await.unwrap();
         }
         if idle {
@@ -59,6 +57,21 @@ pub async fn drain(app: &TestApp) -> usize {
     }
     session.close(&mut conn, app.clock.now()).await.unwrap();
     runs
+}
+
+/// Waits until Postgres has ended what the dead had begun. Until then others leave alone what they hold, which would be a
+/// story of its own.
+async fn bury(app: &TestApp) {
+    let open = "select exists (select from pg_stat_activity
+                               where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null)";
+    for _ in 0..400 {
+        let mut conn = app.pinned().acquire().await.unwrap();
+        if !sqlx::query_scalar::<_, bool>(open).fetch_one(&mut *conn).await.unwrap() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("what a dead worker had begun goes on");
 }
 
 /// Drops `work` where it waits for the `steps`th time, as a killed process does.
