@@ -124,6 +124,39 @@ async fn what_is_beyond_a_smaller_plan_is_locked_after_two_weeks_and_free_at_onc
 }
 
 #[tokio::test]
+async fn ninety_days_with_an_outage_and_a_clock_that_is_behind_warn_once_and_lock_once() {
+    let app = TestApp::start().await;
+    let org = TestOrg::make(&app, "acme", Plan::Starter).await;
+    let mut newest = Value::Null;
+    for _ in 0..51 {
+        newest = link(&app, &org).await;
+    }
+    put_on(&app, &org, Plan::Free).await;
+    let told = async || kinds(&app).await.into_iter().filter(|kind| kind != "plan.limit_near").collect::<Vec<_>>();
+    assert_eq!(told().await, ["plan.exceeded"]);
+    // Nothing runs until the two weeks are just over.
+    app.clock.advance(GRACE + Duration::hours(1));
+    audit(&app).await;
+    assert_eq!(told().await, ["plan.locked", "plan.exceeded"]);
+    change(&app, &org, &newest, json!({"title": "x"})).await.expect(402);
+    // The machine that comes back lives half a day before that, and through it once more.
+    app.clock.advance(-Duration::hours(12));
+    for _ in 0..5 {
+        audit(&app).await;
+        app.clock.advance(Duration::hours(3));
+    }
+    assert_eq!(told().await, ["plan.locked", "plan.exceeded"]);
+    let locked_at = app.clock.now();
+    for _ in 0..25 {
+        app.clock.advance(Duration::days(3));
+        audit(&app).await;
+        assert!(app.mails().await.iter().all(|mail| mail.created_at <= locked_at), "nobody is told anew");
+    }
+    change(&app, &org, &newest, json!({"title": "x"})).await.expect(402);
+    assert_eq!(app.get(&format!("/r/{}", newest["slug"].as_str().unwrap()), "").await.status, 302, "it leads on");
+}
+
+#[tokio::test]
 async fn codes_barcodes_and_endpoints_are_locked_by_the_same_rule() {
     let app = TestApp::start().await;
     let org = TestOrg::make(&app, "acme", Plan::Pro).await;
