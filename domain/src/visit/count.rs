@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    Sum, Tally, Text, Visit,
+    Sum, Tally, Visit,
     batch::Row,
     store::{firsts, insert},
     tally::Total,
@@ -24,72 +24,23 @@ pub(super) const ALL: Uuid = Uuid::nil();
 /// A visit that was counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counted {
-    /// Its id.
-    pub id: Uuid,
-    /// Whose code it was.
-    pub org_id: OrgId,
-    /// The link or QR code.
-    pub target_id: Uuid,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Whether a program and no person came.
-    pub is_bot: bool,
+    /// As it was noted.
+    pub visit: Visit,
     /// Whether it was the visitor's first of the day and target.
     pub is_unique: bool,
-    /// As in [`super::Visit`], and so on.
-    pub device: Text,
-    /// The operating system.
-    pub system: Text,
-    /// The browser.
-    pub browser: Text,
-    /// The country.
-    pub country: Text,
-    /// The region.
-    pub region: Text,
-    /// The language.
-    pub language: Text,
-    /// The host of the page that led here.
-    pub referrer: Text,
-    /// Which rule or variant led on.
-    pub branch: Text,
 }
 
 impl Counted {
     /// A visit that is counted now, where `firsts` are those that are their visitors' first.
     pub(super) fn new(visit: Visit, firsts: &HashSet<Uuid>) -> Self {
-        let is_unique = firsts.contains(&visit.id);
-        let Visit {
-            id,
-            org_id,
-            target_id,
-            at,
-            visitor: _,
-            is_bot,
-            device,
-            system,
-            browser,
-            country,
-            region,
-            language,
-            referrer,
-            branch,
-        } = visit;
-        Self {
-            id,
-            org_id,
-            target_id,
-            at,
-            is_bot,
-            is_unique,
-            device,
-            system,
-            browser,
-            country,
-            region,
-            language,
-            referrer,
-            branch,
-        }
+        Self { is_unique: firsts.contains(&visit.id), visit }
+    }
+}
+
+impl std::ops::Deref for Counted {
+    type Target = Visit;
+    fn deref(&self) -> &Visit {
+        &self.visit
     }
 }
 
