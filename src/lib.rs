@@ -10,3 +10,4 @@ pub mod migrate;
 pub mod postgres;
 pub mod program;
 pub mod telemetry;
+pub mod turn;

@@ -10,6 +10,7 @@ use inkfleet::{
     migrate,
     program::{Parts, Server, stop_signal},
     telemetry::{self, Traces},
+    turn,
 };
 use jobs::job::Queue;
 use secrecy::ExposeSecret;
@@ -63,7 +64,11 @@ fn queue(name: &str) -> Result<Queue, String> {
 
 fn main() -> std::process::ExitCode {
     let program = Program::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if matches!(program.command, Command::Serve) {
+        runtime.on_thread_start(turn::shorten);
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };

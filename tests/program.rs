@@ -63,6 +63,17 @@ impl Drop for Running {
     }
 }
 
+/// The turns of a process's threads at a processor, in ns as the kernel writes them. None where it does not say.
+fn turns(process: u32) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let said = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("sched")).ok());
+    said.filter_map(|text| {
+        let line = text.lines().find(|line| line.starts_with("se.slice"))?;
+        Some(line.rsplit(' ').next()?.to_owned())
+    })
+    .collect()
+}
+
 fn lines_of(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok)
 }
@@ -151,6 +162,11 @@ async fn serve_and_work_share_a_database_and_admin_makes_who_may_use_it() {
     let body = json!({"type": "submission.created", "data": {"id": "sub_1"}});
     assert_eq!(request.json(&body).send().await.unwrap().status(), 202);
     receiver.wait_for(1).await;
+
+    // The threads that answer go before those that work, where the kernel can tell them apart.
+    let usual = turns(std::process::id());
+    assert!(turns(worker.0.id()).iter().all(|turn| usual.contains(turn)));
+    assert!(turns(web.0.id()).iter().filter(|turn| **turn == "100000").count() >= 2 || usual.is_empty());
 
     assert_eq!(worker.interrupt(), Some(0));
     assert_eq!(web.interrupt(), Some(0));

@@ -6,6 +6,7 @@
 mod batch;
 mod count;
 mod list;
+mod pace;
 mod rank;
 mod read;
 mod store;

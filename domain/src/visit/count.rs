@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     Sum, Tally, Visit,
     batch::Row,
+    pace::Pace,
     store::{firsts, insert},
     tally::Total,
 };
@@ -72,30 +73,44 @@ pub async fn count_batches(conn: &mut PgConnection, last: Uuid) -> Result<Option
     for batch in taken {
         noted.extend(batch.read()?);
     }
-    let firsts = firsts(conn, &noted).await?;
-    insert(conn, &noted, &firsts).await?;
+    let mut pace = if is_last { Pace::Ease(None) } else { Pace::Haste };
+    let firsts = firsts(conn, &noted, &mut pace).await?;
+    insert(conn, &noted, &firsts, &mut pace).await?;
     let visits: Vec<Counted> = noted.into_iter().map(|visit| Counted::new(visit, &firsts)).collect();
-    let mut days: HashMap<(OrgId, Uuid, NaiveDate), Tally> = HashMap::new();
-    let mut totals: HashMap<(OrgId, Uuid), Total> = HashMap::new();
+    let mut days: HashMap<Day, Tally> = HashMap::new();
+    let mut totals: HashMap<(Uuid, OrgId), Total> = HashMap::new();
     for visit in &visits {
         for target in [visit.target_id, ALL] {
-            days.entry((visit.org_id, target, visit.at.date_naive())).or_default().count(visit);
+            days.entry((target, visit.at.date_naive(), visit.org_id)).or_default().count(visit);
         }
-        totals.entry((visit.org_id, visit.target_id)).or_default().count(visit);
+        totals.entry((visit.target_id, visit.org_id)).or_default().count(visit);
     }
-    add_days(conn, days).await?;
-    add_totals(conn, totals).await?;
+    for some in in_order(days).chunks_mut(pace.size()) {
+        pace.piece().await;
+        add_days(conn, some).await?;
+    }
+    for some in in_order(totals).chunks(pace.size()) {
+        pace.piece().await;
+        add_totals(conn, some).await?;
+    }
     Ok(Some(Portion { visits, is_last }))
 }
 
-async fn add_days(
-    conn: &mut PgConnection,
-    mut days: HashMap<(OrgId, Uuid, NaiveDate), Tally>,
-) -> Result<(), sqlx::Error> {
-    let keys: Vec<_> = days.keys().copied().collect();
-    let orgs: Vec<Uuid> = keys.iter().map(|(org, _, _)| org.0).collect();
-    let targets: Vec<Uuid> = keys.iter().map(|(_, target, _)| *target).collect();
-    let dates: Vec<NaiveDate> = keys.iter().map(|(_, _, day)| *day).collect();
+/// A row of `visit_days`, in the order of its key.
+type Day = (Uuid, NaiveDate, OrgId);
+
+/// In the order of the index, in which neighbours are found together.
+fn in_order<K: Ord, V>(sums: HashMap<K, V>) -> Vec<(K, V)> {
+    let mut sums: Vec<(K, V)> = sums.into_iter().collect();
+    sums.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    sums
+}
+
+/// Adds what was counted to the rows of some days. `days` are in order.
+async fn add_days(conn: &mut PgConnection, days: &mut [(Day, Tally)]) -> Result<(), sqlx::Error> {
+    let orgs: Vec<Uuid> = days.iter().map(|((_, _, org), _)| org.0).collect();
+    let targets: Vec<Uuid> = days.iter().map(|((target, _, _), _)| *target).collect();
+    let dates: Vec<NaiveDate> = days.iter().map(|((_, day, _), _)| *day).collect();
     let stored = sqlx::query!(
         r#"select d.org_id as "org_id: OrgId", d.target_id, d.day, d.visits, d.uniques, d.bots, d.facets
            from unnest($1::uuid[], $2::uuid[], $3::date[]) as k(org_id, target_id, day)
@@ -109,12 +124,12 @@ async fn add_days(
     for row in stored {
         let sum = Sum { visits: row.visits, uniques: row.uniques };
         let before = Tally::read(sum, row.bots, &row.facets)?;
-        if let Some(tally) = days.get_mut(&(row.org_id, row.target_id, row.day)) {
-            let fresh = std::mem::replace(tally, before);
-            tally.merge(&fresh);
+        if let Ok(n) = days.binary_search_by_key(&(row.target_id, row.day, row.org_id), |(key, _)| *key) {
+            let fresh = std::mem::replace(&mut days[n].1, before);
+            days[n].1.merge(&fresh);
         }
     }
-    let tallies: Vec<Tally> = keys.iter().filter_map(|key| days.remove(key)).collect();
+    let tallies: Vec<&Tally> = days.iter().map(|(_, tally)| tally).collect();
     sqlx::query!(
         "insert into visit_days (org_id, target_id, day, visits, uniques, bots, facets)
          select * from unnest($1::uuid[], $2::uuid[], $3::date[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[])
@@ -126,27 +141,26 @@ async fn add_days(
         &tallies.iter().map(|tally| tally.sum.visits).collect::<Vec<_>>(),
         &tallies.iter().map(|tally| tally.sum.uniques).collect::<Vec<_>>(),
         &tallies.iter().map(|tally| tally.bots).collect::<Vec<_>>(),
-        &tallies.iter().map(Tally::facets_bytes).collect::<Result<Vec<_>, _>>()?,
+        &tallies.iter().map(|tally| tally.facets_bytes()).collect::<Result<Vec<_>, _>>()?,
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-async fn add_totals(conn: &mut PgConnection, totals: HashMap<(OrgId, Uuid), Total>) -> Result<(), sqlx::Error> {
-    let (keys, totals): (Vec<_>, Vec<_>) = totals.into_iter().unzip();
+async fn add_totals(conn: &mut PgConnection, totals: &[((Uuid, OrgId), Total)]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into visit_totals as t (org_id, target_id, visits, uniques, bots, last_at)
          select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::timestamptz[])
          on conflict (target_id, org_id) do update
            set visits = t.visits + excluded.visits, uniques = t.uniques + excluded.uniques, bots = t.bots + excluded.bots,
                last_at = greatest(t.last_at, excluded.last_at)",
-        &keys.iter().map(|(org, _)| org.0).collect::<Vec<_>>(),
-        &keys.iter().map(|(_, target)| *target).collect::<Vec<_>>(),
-        &totals.iter().map(|total| total.sum.visits).collect::<Vec<_>>(),
-        &totals.iter().map(|total| total.sum.uniques).collect::<Vec<_>>(),
-        &totals.iter().map(|total| total.bots).collect::<Vec<_>>(),
-        &totals.iter().map(|total| total.last_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &totals.iter().map(|((_, org), _)| org.0).collect::<Vec<_>>(),
+        &totals.iter().map(|((target, _), _)| *target).collect::<Vec<_>>(),
+        &totals.iter().map(|(_, total)| total.sum.visits).collect::<Vec<_>>(),
+        &totals.iter().map(|(_, total)| total.sum.uniques).collect::<Vec<_>>(),
+        &totals.iter().map(|(_, total)| total.bots).collect::<Vec<_>>(),
+        &totals.iter().map(|(_, total)| total.last_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
     )
     .execute(conn)
     .await?;

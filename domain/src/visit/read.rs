@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{Counted, Sum, Tally, Visit, batch::Row, count::ALL, store::firsts, tally::Total};
+use super::{Counted, Sum, Tally, Visit, batch::Row, count::ALL, pace::Pace, store::firsts, tally::Total};
 use crate::id::OrgId;
 
 /// The visits of one target, or of all that an organisation has.
@@ -66,7 +66,7 @@ async fn waiting(conn: &mut PgConnection, org_id: OrgId, target: Uuid) -> Result
         let wanted = |visit: &Visit| visit.org_id == org_id && (target == ALL || visit.target_id == target);
         visits.extend(batch.read()?.into_iter().filter(wanted));
     }
-    let firsts = firsts(conn, &visits).await?;
+    let firsts = firsts(conn, &visits, &mut Pace::Haste).await?;
     Ok(visits.into_iter().map(|visit| Counted::new(visit, &firsts)).collect())
 }
 

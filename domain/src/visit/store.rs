@@ -7,7 +7,7 @@ use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Visit;
+use super::{Visit, pace::Pace};
 use crate::id::floor_uuid;
 
 const COPY: &str = "copy visits (id, org_id, target_id, at, visitor, is_bot, is_unique, device, system, browser, country, \
@@ -21,7 +21,11 @@ const EPOCH: i64 = 946_684_800;
 
 /// Which of these visits are their visitors' first of the day and target: neither came one of these before, nor one that is
 /// stored. Programs' visits are nobody's first.
-pub(super) async fn firsts(conn: &mut PgConnection, visits: &[Visit]) -> Result<HashSet<Uuid>, sqlx::Error> {
+pub(super) async fn firsts(
+    conn: &mut PgConnection,
+    visits: &[Visit],
+    pace: &mut Pace,
+) -> Result<HashSet<Uuid>, sqlx::Error> {
     let day = |visit: &Visit| visit.at.date_naive();
     let mut people: Vec<&Visit> = visits.iter().filter(|visit| !visit.is_bot).collect();
     // In the order of the index, in which looking each up is cheapest.
@@ -30,18 +34,23 @@ pub(super) async fn firsts(conn: &mut PgConnection, visits: &[Visit]) -> Result<
     let days = people.iter().map(|visit| day(visit));
     let (Some(first), Some(last)) = (days.clone().min(), days.max()) else { return Ok(HashSet::new()) };
     let floor = |day: NaiveDate| floor_uuid(day.and_time(NaiveTime::MIN).and_utc());
-    let seen = sqlx::query_file_scalar!(
-        "src/visit/seen.sql",
-        &people.iter().map(|visit| visit.target_id).collect::<Vec<_>>(),
-        &people.iter().map(|visit| visit.visitor).collect::<Vec<_>>(),
-        floor(first),
-        floor(last + Days::new(1)),
-    )
-    .fetch_all(conn)
-    .await?;
-    let seen: HashSet<usize> = seen.into_iter().filter_map(|n| usize::try_from(n - 1).ok()).collect();
-    let first = people.iter().enumerate().filter(|(n, _)| !seen.contains(n));
-    Ok(first.map(|(_, visit)| visit.id).collect())
+    let mut firsts = HashSet::with_capacity(people.len());
+    for some in people.chunks(pace.size()) {
+        pace.piece().await;
+        let seen = sqlx::query_file_scalar!(
+            "src/visit/seen.sql",
+            &some.iter().map(|visit| visit.target_id).collect::<Vec<_>>(),
+            &some.iter().map(|visit| visit.visitor).collect::<Vec<_>>(),
+            floor(first),
+            floor(last + Days::new(1)),
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let seen: HashSet<usize> = seen.into_iter().filter_map(|n| usize::try_from(n - 1).ok()).collect();
+        let first = some.iter().enumerate().filter(|(n, _)| !seen.contains(n));
+        firsts.extend(first.map(|(_, visit)| visit.id));
+    }
+    Ok(firsts)
 }
 
 /// Stores visits.
@@ -49,22 +58,23 @@ pub(super) async fn insert(
     conn: &mut PgConnection,
     visits: &[Visit],
     firsts: &HashSet<Uuid>,
+    pace: &mut Pace,
 ) -> Result<(), sqlx::Error> {
-    if visits.is_empty() {
-        return Ok(());
+    let mut visits: Vec<&Visit> = visits.iter().collect();
+    // In the order of the index: its next place is beside the last one.
+    visits.sort_unstable_by_key(|visit| (visit.target_id, visit.visitor, visit.id));
+    for some in visits.chunks(pace.size()) {
+        pace.piece().await;
+        let mut copy = conn.copy_in_raw(COPY).await?;
+        copy.send(rows(some, firsts)).await?;
+        copy.finish().await?;
     }
-    let mut copy = conn.copy_in_raw(COPY).await?;
-    copy.send(rows(visits, firsts)).await?;
-    copy.finish().await?;
     Ok(())
 }
 
 /// The rows as Postgres's binary format of `COPY` has them
 /// (<https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.55.9.4>).
-fn rows(visits: &[Visit], firsts: &HashSet<Uuid>) -> Vec<u8> {
-    let mut visits: Vec<&Visit> = visits.iter().collect();
-    // In the order of the index: its next place is beside the last one.
-    visits.sort_unstable_by_key(|visit| (visit.target_id, visit.visitor, visit.id));
+fn rows(visits: &[&Visit], firsts: &HashSet<Uuid>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(ROW * visits.len());
     // The signature, no flags, and no more header.
     bytes.extend(b"PGCOPY\n\xff\r\n\0");
