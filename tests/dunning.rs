@@ -65,7 +65,7 @@ async fn ninety_days_of_an_invoice_that_fails_recovers_and_fails_again() {
     // It recovers: nothing more of it.
     stripe.pay("in_1", "pi_1");
     stripe.tell(&app, "invoice.paid", "in_1").await;
-    pass(&app, 26, 48).await;
+    pass(&app, 26, 104).await;
     let mut seen = vec![
         ("2026-03-02T12:00:00Z", "A payment did not work: acme"),
         ("2026-03-05T12:00:00Z", "An invoice is still unpaid: acme"),
@@ -105,7 +105,7 @@ async fn ninety_days_of_an_invoice_that_fails_recovers_and_fails_again() {
     seen.push(("2026-04-25T12:00:00Z", "Your plan is back: acme"));
     assert_eq!(told(&app).await, expected(&seen));
     // And it fails once more, until it is voided.
-    pass(&app, 20, 48).await;
+    pass(&app, 20, 96).await;
     fail(&app, &stripe, "in_3").await;
     pass(&app, 1, 12).await;
     stripe.change("in_3", json!({"status": "void", "status_transitions": {"voided_at": app.clock.now().timestamp()}}));

@@ -73,7 +73,10 @@ async fn a_trial_that_ends_is_told_four_times_to_its_owner_alone() {
     let ended = json!({"status": "canceled", "ended_at": app.clock.now().timestamp()});
     stripe.change("sub_1", ended);
     stripe.tell(&app, "customer.subscription.deleted", "sub_1").await;
-    pass(&app, 1, 1).await;
+    for hours in [1, 1, 4, 18] {
+        sweep(&app).await;
+        app.live(Duration::hours(hours)).await;
+    }
     pass(&app, 75, 72).await;
     assert_eq!(
         told(&app).await,

@@ -26,12 +26,16 @@ type Routes = Vec<(String, Vec<String>)>;
 
 /// The document of this program, made at its first use.
 static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
-    let json = complete(crate::server::framework_document());
+    let (spec, page) = crate::server::framework_document();
+    let json = complete(serde_json::from_str(&spec).expect("poem-openapi writes JSON"));
     let yaml = serde_yaml_ng::to_string(&json).expect("JSON is YAML");
-    Document { routes: routes(&json), yaml, json: json.to_string() }
+    let (routes, json) = (routes(&json), json.to_string());
+    // The page holds the framework's document; it shows ours.
+    Document { page: page.replacen(&spec, &json, 1), json, yaml, routes }
 });
 
 struct Document {
+    page: String,
     json: String,
     yaml: String,
     routes: Routes,
@@ -42,9 +46,14 @@ pub fn yaml() -> &'static str {
     &DOCUMENT.yaml
 }
 
-/// The same as JSON, for the page that shows it.
+/// The same as JSON.
 pub fn json() -> &'static str {
     &DOCUMENT.json
+}
+
+/// The page that shows it.
+pub fn page() -> &'static str {
+    &DOCUMENT.page
 }
 
 /// The OpenAPI file as an answer.

@@ -161,12 +161,10 @@ pub fn routes(app: App) -> impl Endpoint<Output = Response> + 'static {
         }
     });
     let service = service!(app);
-    // The page holds the framework's document; it shows ours.
-    let docs = service.swagger_ui_html().replacen(&service.spec(), crate::openapi::json(), 1);
     let route = crate::stripe::add(crate::oauth::add(Route::new()));
     let route = if app.settings.development { crate::development::add(route) } else { route };
     let route = route
-        .at("/docs", poem::get(poem::endpoint::make_sync(move |_| poem::web::Html(docs.clone()))))
+        .at("/docs", poem::get(poem::endpoint::make_sync(|_| poem::web::Html(crate::openapi::page()))))
         .nest_no_strip("/", service);
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| StatusCode::INTERNAL_SERVER_ERROR);
     let data = app.clone();
@@ -208,9 +206,10 @@ pub fn openapi_yaml() -> String {
     crate::openapi::yaml().to_owned()
 }
 
-/// What the framework says of the whole API.
-pub(crate) fn framework_document() -> serde_json::Value {
-    serde_json::from_str(&service!(App::for_document()).spec()).expect("poem-openapi writes JSON")
+/// What the framework says of the whole API, as JSON, and its page that shows that.
+pub(crate) fn framework_document() -> (String, String) {
+    let service = service!(App::for_document());
+    (service.spec(), service.swagger_ui_html())
 }
 
 /// Runs one request: its id, its log line, its metrics, and its failure in the surface's shape.

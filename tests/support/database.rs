@@ -1,7 +1,8 @@
 //! A database per story, copied from a migrated template on one server that the test process starts.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
+    process::Command,
     sync::{
         LazyLock,
         atomic::{AtomicU32, Ordering},
@@ -24,13 +25,25 @@ pub fn dawn() -> DateTime<Utc> {
 /// The server of this test process; it ends with the process. Runs at the same time have one each, because the end of one
 /// would stop the other's.
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let dir = memory().unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
     (1..)
         .map(|n| Cluster::start(&dir.join(format!("stories-postgres-{n}")), Options { durable: false }))
         .map(|cluster| cluster.expect("Postgres for the stories"))
         .find(|cluster| !cluster.is_borrowed())
         .expect("numbers do not end")
 });
+
+/// Where files are kept in memory, if there is room. A story makes and removes a thousand files with its database, which is most
+/// of the time of a short one where they are on a disk.
+fn memory() -> Option<PathBuf> {
+    const SHARED: &str = "/dev/shm";
+    const KIB_ENOUGH: u64 = 4 << 20;
+    let free = Command::new("df").args(["-k", "--output=avail", SHARED]).output().ok()?;
+    let free: u64 = String::from_utf8(free.stdout).ok()?.lines().nth(1)?.trim().parse().ok()?;
+    // One for each checkout.
+    let checkout = env!("CARGO_TARGET_TMPDIR").replace('/', "-");
+    (free >= KIB_ENOUGH).then(|| Path::new(SHARED).join(format!("inkfleet{checkout}")))
+}
 
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
