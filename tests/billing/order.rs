@@ -7,7 +7,7 @@ use domain::billing::{stated::Stated, subscription::Subscription};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{billing, customer};
+use super::{billing, customer, hook, run, types};
 use crate::support::{
     Stripe, TestApp,
     receiver::Reply,
@@ -78,6 +78,49 @@ async fn an_answer_that_took_long_is_older_than_one_that_was_asked_for_meanwhile
     }
     assert_eq!(billing(&app, &org).await["plan"], "business");
     app.drain().await;
+}
+
+#[tokio::test]
+async fn after_an_outage_a_clock_that_is_behind_loses_nothing_and_repeats_nothing() {
+    let mut app = TestApp::start().await;
+    let stripe = Stripe::start(&mut app);
+    let org = customer(&app, &stripe, "acme", "cus_1").await;
+    let hook = hook(&app, &org).await;
+    stripe.subscription("sub_1", "cus_1", "price_pro", "active", json!({}));
+    stripe.invoice("in_1", "cus_1", json!({}));
+    let works = ["billing-snapshot-sync", "invoice-records-backfill"];
+    app.clock.advance(Duration::hours(1));
+    for work in works {
+        run(&app, work).await;
+    }
+    assert_eq!(types(&hook), ["subscription.created"]);
+    // It was away for three days, and believes that it was two and a half; Stripe knows better.
+    app.clock.advance(Duration::days(3) - Duration::hours(12));
+    stripe.ahead(Duration::hours(12));
+    stripe.pay("in_1", "pi_1");
+    for work in works {
+        run(&app, work).await;
+    }
+    stripe.change("sub_1", json!({"status": "canceled", "ended_at": stripe.now()}));
+    // And once more, after Postgres had said the right time for a while.
+    app.clock.advance(Duration::hours(12));
+    stripe.ahead(Duration::zero());
+    for work in works {
+        run(&app, work).await;
+    }
+    let told = ["subscription.created", "subscription.payment_succeeded", "subscription.cancelled"];
+    assert_eq!(types(&hook), told);
+    app.clock.advance(-Duration::hours(12));
+    stripe.ahead(Duration::hours(12));
+    for _ in 0..5 {
+        for work in works {
+            run(&app, work).await;
+        }
+        app.clock.advance(Duration::hours(3));
+    }
+    assert_eq!(types(&hook), told);
+    let shown = billing(&app, &org).await;
+    assert_eq!((&shown["plan"], &shown["invoices"][0]["status"]), (&json!("free"), &json!("paid")));
 }
 
 /// What an answer states that was asked for at `begun` and sent `sent` later, in milliseconds; it came `back` after that.
