@@ -5,6 +5,7 @@ use domain::{
     id::{OrgId, new_uuid},
     visit::{Counted, FACETS, OTHERS, Sum, Tally, Text, Visit, insert_batch},
 };
+use jobs::{job::NewJob, queue, visit::CountVisits};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -162,15 +163,7 @@ async fn a_batch_that_is_stored_again_after_it_was_counted_changes_nothing() {
             target_id: id.0,
             at: now,
             visitor,
-            is_bot: false,
-            device: "mobile".into(),
-            system: Text::default(),
-            browser: Text::default(),
-            country: Text::default(),
-            region: Text::default(),
-            language: Text::default(),
-            referrer: Text::default(),
-            branch: Text::default(),
+            ..counted(0, false).visit
         })
         .collect();
     let store = async || {
@@ -187,6 +180,48 @@ async fn a_batch_that_is_stored_again_after_it_was_counted_changes_nothing() {
     visit(&app, "summer", "10.0.0.2", PHONE).await;
     app.pass(Duration::seconds(1)).await;
     assert_eq!(figures(&stats(&app, &org, &link, "").await), [5, 5, 0, 5]);
+}
+
+#[tokio::test]
+async fn a_thousand_visits_are_counted_piece_by_piece_and_each_once() {
+    let app = TestApp::start().await;
+    let org = app.org("acme").await;
+    let link = link(&app, &org, "summer").await;
+    let now = app.clock.now();
+    let mut targets: Vec<_> = (1..300).map(|_| new_uuid(now, &app.chance)).collect();
+    targets.push(link.rsplit('/').next().unwrap().parse::<domain::id::LinkId>().unwrap().0);
+    // The same two people at each, one of them twice; and then both once more.
+    for (so_far, uniques) in [(1, 2), (2, 2)] {
+        let visit = |n: usize| Visit {
+            id: new_uuid(now, &app.chance),
+            org_id: org.id,
+            target_id: targets[n % targets.len()],
+            at: now,
+            visitor: i64::try_from(n / targets.len() % 2).unwrap(),
+            ..counted(0, false).visit
+        };
+        let visits: Vec<Visit> = (0..900).map(visit).collect();
+        let mut conn = app.store.pool().acquire().await.unwrap();
+        insert_batch(&mut conn, new_uuid(now, &app.chance), &visits).await.unwrap();
+        let expected = [3 * so_far, uniques, 0, 3 * so_far];
+        assert_eq!(figures(&stats(&app, &org, &link, "").await), expected, "to the last one that was stored");
+        let job = NewJob::new(OrgId::SYSTEM, &CountVisits {}, now, &app.chance);
+        let mut tx = app.store.begin().await.unwrap();
+        queue::enqueue(&mut tx, job).await.unwrap();
+        tx.commit().await.unwrap();
+        app.drain().await;
+        assert_eq!(figures(&stats(&app, &org, &link, "").await), expected);
+        for sums in [
+            "select count(*), count(*) filter (where is_unique) from visits",
+            "select sum(visits)::bigint, sum(uniques)::bigint from visit_totals",
+            "select sum(visits)::bigint, sum(uniques)::bigint from visit_days where target_id <> $1",
+            "select sum(visits)::bigint, sum(uniques)::bigint from visit_days where target_id = $1",
+        ] {
+            let query = sqlx::query_as::<_, (i64, i64)>(sums);
+            let query = if sums.contains("$1") { query.bind(uuid::Uuid::nil()) } else { query };
+            assert_eq!(query.fetch_one(&mut *conn).await.unwrap(), (900 * so_far, 600), "{sums}");
+        }
+    }
 }
 
 #[tokio::test]
