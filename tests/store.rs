@@ -42,3 +42,28 @@ async fn who_goes_away_while_a_transaction_begins_takes_nothing_from_the_next_on
     pool.close().await;
     database.remove();
 }
+
+#[tokio::test]
+async fn who_goes_away_while_rows_are_copied_leaves_no_answer_for_the_next_one() {
+    let database = Database::new().await;
+    let pool = pool(&database);
+    sqlx::raw_sql("create table notes (n int); create table copies (n int)").execute(&pool).await.unwrap();
+    for steps in 1..=STEPS {
+        tokio::time::sleep(IDLE).await;
+        let copy = async {
+            let mut tx = pool.begin().await.unwrap();
+            let mut copy = tx.copy_in_raw("copy copies from stdin").await.unwrap();
+            copy.send("1\n2\n".as_bytes()).await.unwrap();
+            copy.finish().await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        die_after(steps, copy).await;
+        tokio::time::sleep(IDLE).await;
+        let mut tx = pool.begin().await.unwrap_or_else(|error| panic!("after {steps} steps: {error}"));
+        sqlx::query("insert into notes values ($1)").bind(1).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(notes(&database).await, steps as i64, "after {steps} steps");
+    }
+    pool.close().await;
+    database.remove();
+}

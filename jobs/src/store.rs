@@ -12,7 +12,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Transaction, postgres::PgPoolOptions};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use tokio::sync::Notify;
 
 use crate::{
@@ -58,11 +58,20 @@ pub const LEFT_ALONE: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
 ];
 
-/// Ends whatever transaction a connection may have, and warns of none. A `begin` whose caller went away before it was
-/// answered (a client that hung up, a handler that took too long) has begun all the same, and sqlx knows nothing of it: what
-/// the next caller did in one statement would be part of that transaction, and gone with it. Until sqlx has it released
-/// (<https://github.com/transact-rs/sqlx/pull/4394>); then a ping is enough again.
-const CLEAR: &str = "begin; rollback";
+/// Ends whatever transaction a connection may have, warns of none, and asks for a word. A `begin` whose caller went away
+/// before it was answered (a client that hung up, a handler that took too long) has begun all the same, and sqlx knows nothing
+/// of it: what the next caller did in one statement would be part of that transaction, and gone with it. Until sqlx has it
+/// released (<https://github.com/transact-rs/sqlx/pull/4394>).
+///
+/// Nor does sqlx know of the answers that a `copy` still has to get whose caller went away: the next caller would take them
+/// for its own. So the word must come back; where something else does, the connection is closed.
+const CLEAR: &str = "begin; rollback; select 'clear'";
+
+/// Whether a connection can be used by the next one.
+async fn clear(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let words = sqlx::raw_sql(CLEAR).fetch_all(conn).await?;
+    Ok(matches!(&words[..], [row] if row.try_get::<&str, _>(0)? == "clear"))
+}
 
 /// Options for a pool that outlives silent connections: none of them holds its place for ever.
 pub fn pool_options() -> PgPoolOptions {
@@ -85,7 +94,7 @@ pub fn pool_options() -> PgPoolOptions {
             })
         })
         // The pool itself would wait for ever, and the connection's place with it.
-        .after_release(|conn, _| Box::pin(async move { Ok(within(WELL, conn.execute(CLEAR)).await.is_ok()) }))
+        .after_release(|conn, _| Box::pin(async move { Ok(within(WELL, clear(conn)).await.is_ok_and(|clear| clear)) }))
 }
 
 /// The database of this process, and its bell. Cheap to clone.

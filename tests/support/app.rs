@@ -376,7 +376,10 @@ impl Drop for TestApp {
         let left: Vec<String> = left
             .into_iter()
             .filter(|job| !may_remain.contains(job.kind.as_str()))
-            .map(|job| format!("{} {} due {}", job.kind, job.id, job.run_at))
+            .map(|job| {
+                let error = job.last_error.as_deref().unwrap_or("none");
+                format!("{} {} due {}, last error: {error}", job.kind, job.id, job.run_at)
+            })
             .collect();
         if !left.is_empty() && !std::thread::panicking() {
             panic!("the story ends with jobs that it did not name: {left:#?}");
