@@ -1,6 +1,7 @@
 //! Whose customer is whose, and how often each is asked for.
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{Arc, Mutex},
 };
@@ -19,7 +20,7 @@ use workers::registry::Registry;
 use super::{billing, customer, run, run_after};
 use crate::{
     program::production,
-    support::{Stripe, TestApp},
+    support::{Stripe, TestApp, killed::die_after},
     trial::{pass, sweep},
 };
 
@@ -84,6 +85,33 @@ async fn runs_of_two_slots_do_not_ask_for_the_same_customers() {
     session.close(&mut conn, app.clock.now()).await.unwrap();
     app.drain().await;
     assert_eq!(asked(&stripe), (150, 150));
+}
+
+#[tokio::test]
+async fn whom_a_process_was_asking_for_when_it_died_the_next_try_asks_for() {
+    let mut app = TestApp::start().await;
+    let stripe = Stripe::start(&mut app);
+    customers(&app, &stripe, 6).await;
+    let registry = Registry::complete();
+    for steps in 1..=24 {
+        app.clock.advance(Duration::hours(1));
+        let mut tx = app.store.begin().await.unwrap();
+        let entry = jobs::schedule::entry("billing.sync_snapshots").unwrap();
+        entry.announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut conn = app.pinned().acquire().await.unwrap().detach();
+        let session = Session::open(&mut conn, "story", app.clock.now()).await.unwrap();
+        let mut lanes = Lanes::new(Queue::System);
+        let claim = queue::claim(&mut conn, &mut lanes, LaneSet::ALL, session.id, 10, app.clock.now());
+        let job = claim.await.unwrap().0.remove(0);
+        let before = stripe.asked().len();
+        die_after(steps, registry.run(&app.context, job.clone())).await;
+        let ended = registry.run(&app.context, job).await;
+        let asked = stripe.asked().split_off(before).into_iter().collect::<BTreeSet<_>>();
+        assert_eq!(asked.len(), 6, "after {steps} steps: {asked:#?}");
+        queue::complete(&mut conn, &ended.into_iter().collect::<Vec<_>>(), app.clock.now()).await.unwrap();
+        session.close(&mut conn, app.clock.now()).await.unwrap();
+    }
 }
 
 /// What is logged on this thread.

@@ -233,15 +233,18 @@ async fn take_page(
 /// still the same job, and its id says since when.
 ///
 /// Safe twice: a customer is taken by one run, and the same state changes nothing. Whom a process had taken that died, the
-/// next slot asks for.
+/// next try asks for.
 pub async fn sync(context: Context, _: SyncSnapshots, run: Run) -> anyhow::Result<Outcome> {
     let Some(stripe) = &context.stripe else { return Ok(Outcome::Done) };
     let before = run.job_id.made_at();
+    // The end of the line.
+    let last = before - TimeDelta::microseconds(1);
+    customer::give_back(&mut *context.store.pool().acquire().await?, run.job_id, last).await?;
     for _ in 0..PORTION / AT_A_TIME {
         let mut conn = context.store.pool().acquire().await?;
         let mut few = vec![];
         while few.len() < AT_A_TIME
-            && let Some(customer) = customer::claim(&mut conn, before, context.clock.now()).await?
+            && let Some(customer) = customer::claim(&mut conn, run.job_id, before, context.clock.now()).await?
         {
             few.push(customer);
         }
@@ -256,10 +259,11 @@ pub async fn sync(context: Context, _: SyncSnapshots, run: Run) -> anyhow::Resul
             if error.is_of_one() {
                 // Nobody loses a plan because the key is another account's.
                 tracing::warn!(org = %customer.org_id, %error, "a customer cannot be asked for; all stays as it is");
+                let (mut conn, now) = (context.store.pool().acquire().await?, context.clock.now());
+                customer::note_asked(&mut conn, customer.org_id, now).await?;
                 continue;
             }
-            // To the end of the line, so that one customer that Stripe cannot answer for does not stop all others.
-            let last = before - TimeDelta::microseconds(1);
+            // So that one customer that Stripe cannot answer for does not stop all others.
             customer::note_asked(&mut *context.store.pool().acquire().await?, customer.org_id, last).await?;
             stopped = Some(error);
         }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::id::OrgId;
+use crate::id::{JobId, OrgId};
 
 /// A customer at Stripe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,29 +149,42 @@ pub async fn bind(
     }
 }
 
-/// Takes the customer that waited longest of those that were not asked for since `before`, and notes it as asked for, so that
-/// nobody else takes it meanwhile. One only, because whoever waits for one and holds another could wait for ever.
+/// Takes the customer that waited longest of those that were not asked for since `before`, and notes that this job asks for
+/// it now, so that nobody else takes it meanwhile. One only, because whoever waits for one and holds another could wait for
+/// ever.
 pub async fn claim(
     conn: &mut PgConnection,
+    job: JobId,
     before: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Option<Customer>, sqlx::Error> {
     sqlx::query_as!(
         Customer,
-        r#"update billing_customers c set asked_at = $2
+        r#"update billing_customers c set asked_at = $2, asked_by = $3
            from (select org_id from billing_customers where asked_at < $1
                  order by asked_at, org_id limit 1 for no key update) due
            where c.org_id = due.org_id
            returning c.org_id as "org_id: OrgId", c.customer_id"#,
         before,
         now,
+        job.0,
     )
     .fetch_optional(conn)
     .await
 }
 
-/// Notes when an organisation's customer was asked for.
+/// Gives back whom this job had taken in a try that died: they were last asked for at `at`, as far as anybody knows.
+pub async fn give_back(conn: &mut PgConnection, job: JobId, at: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!("update billing_customers set asked_at = $2, asked_by = null where asked_by = $1", job.0, at)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Notes when an organisation's customer was asked for, and that nobody does so now.
 pub async fn note_asked(conn: &mut PgConnection, org_id: OrgId, at: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query!("update billing_customers set asked_at = $2 where org_id = $1", org_id.0, at).execute(conn).await?;
+    sqlx::query!("update billing_customers set asked_at = $2, asked_by = null where org_id = $1", org_id.0, at)
+        .execute(conn)
+        .await?;
     Ok(())
 }
