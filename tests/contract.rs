@@ -23,7 +23,7 @@ use crate::support::{TestApp, TestOrg, app::CRON_SECRET};
 
 const CONTRACT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contract");
 /// How long the fuzzer may take in all. It needs about a minute where nothing else runs.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_linter_finds_nothing_in_the_openapi_file() {
