@@ -54,6 +54,16 @@ pub async fn customer(app: &TestApp, stripe: &Stripe, slug: &str, id: &str) -> T
     org
 }
 
+/// A customer who subscribed and has an invoice, of which nobody here was told yet, and a hook that hears what comes of that.
+async fn subscriber(app: &mut TestApp) -> (Stripe, TestOrg, Receiver) {
+    let stripe = Stripe::start(app);
+    let org = customer(app, &stripe, "acme", "cus_1").await;
+    let hook = hook(app, &org).await;
+    stripe.subscription("sub_1", "cus_1", "price_pro", "active", json!({}));
+    stripe.invoice("in_1", "cus_1", json!({}));
+    (stripe, org, hook)
+}
+
 async fn count(app: &TestApp, statement: &'static str) -> i64 {
     sqlx::query_scalar(statement).fetch_one(app.store.pool()).await.unwrap()
 }

@@ -58,16 +58,21 @@ async fn a_run_ends_when_each_customer_was_asked_for_once_however_long_that_take
     assert_eq!(asked(&stripe), (250, 500), "the next slot asks for each again");
 }
 
+/// Has the customers asked for in the slot of now.
+async fn announce(app: &TestApp) {
+    let mut tx = app.store.begin().await.unwrap();
+    let entry = jobs::schedule::entry("billing.sync_snapshots").unwrap();
+    entry.announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 #[tokio::test]
 async fn runs_of_two_slots_do_not_ask_for_the_same_customers() {
     let mut app = TestApp::start().await;
     let stripe = Stripe::start(&mut app);
     customers(&app, &stripe, 150).await;
     for _ in 0..2 {
-        let mut tx = app.store.begin().await.unwrap();
-        let entry = jobs::schedule::entry("billing.sync_snapshots").unwrap();
-        entry.announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
-        tx.commit().await.unwrap();
+        announce(&app).await;
         app.clock.advance(Duration::hours(1));
     }
     // Two processes at it at the same time.
@@ -95,10 +100,7 @@ async fn whom_a_process_was_asking_for_when_it_died_the_next_try_asks_for() {
     let registry = Registry::complete();
     for steps in 1..=24 {
         app.clock.advance(Duration::hours(1));
-        let mut tx = app.store.begin().await.unwrap();
-        let entry = jobs::schedule::entry("billing.sync_snapshots").unwrap();
-        entry.announce(&mut tx, None, app.clock.now(), &app.chance).await.unwrap();
-        tx.commit().await.unwrap();
+        announce(&app).await;
         let mut conn = app.pinned().acquire().await.unwrap().detach();
         let session = Session::open(&mut conn, "story", app.clock.now()).await.unwrap();
         let mut lanes = Lanes::new(Queue::System);

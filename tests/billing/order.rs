@@ -7,7 +7,7 @@ use domain::billing::{stated::Stated, subscription::Subscription};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{billing, customer, hook, run, types};
+use super::{billing, customer, run, subscriber, types};
 use crate::support::{
     Stripe, TestApp,
     receiver::Reply,
@@ -83,11 +83,7 @@ async fn an_answer_that_took_long_is_older_than_one_that_was_asked_for_meanwhile
 #[tokio::test]
 async fn after_an_outage_a_clock_that_is_behind_loses_nothing_and_repeats_nothing() {
     let mut app = TestApp::start().await;
-    let stripe = Stripe::start(&mut app);
-    let org = customer(&app, &stripe, "acme", "cus_1").await;
-    let hook = hook(&app, &org).await;
-    stripe.subscription("sub_1", "cus_1", "price_pro", "active", json!({}));
-    stripe.invoice("in_1", "cus_1", json!({}));
+    let (stripe, org, hook) = subscriber(&mut app).await;
     let works = ["billing-snapshot-sync", "invoice-records-backfill"];
     app.clock.advance(Duration::hours(1));
     for work in works {

@@ -5,7 +5,7 @@ use domain::billing::signature::{Refused, verify};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::{billing, count, customer, heard, hook, types};
+use super::{billing, count, customer, heard, subscriber, types};
 use crate::support::{
     Stripe, TestApp,
     app::STRIPE_SECRET,
@@ -103,11 +103,7 @@ async fn an_event_is_taken_once_and_one_that_does_not_concern_us_is_accepted() {
 #[tokio::test]
 async fn payments_are_told_once_each_whatever_order_their_events_come_in() {
     let mut app = TestApp::start().await;
-    let stripe = Stripe::start(&mut app);
-    let org = customer(&app, &stripe, "acme", "cus_1").await;
-    let hook = hook(&app, &org).await;
-    stripe.subscription("sub_1", "cus_1", "price_pro", "active", json!({}));
-    stripe.invoice("in_1", "cus_1", json!({}));
+    let (stripe, org, hook) = subscriber(&mut app).await;
     let finalized = stripe.event("invoice.finalized", "in_1");
     stripe.fail("in_1", 1, false);
     let failed = stripe.event("invoice.payment_failed", "in_1");
